@@ -1,0 +1,1 @@
+"""Meterhouse, a self-hosted usage-metering server."""

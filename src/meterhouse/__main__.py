@@ -1,0 +1,85 @@
+"""The command line: serve, or its parts alone, and the operator's commands."""
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable
+
+import msgspec
+
+from meterhouse import logs
+from meterhouse.access.commands import add_commands, as_table
+from meterhouse.database import SchemaNotCurrentError
+from meterhouse.embedded import EmbeddedError
+from meterhouse.errors import MeterhouseError
+from meterhouse.serve import StartError, run_api, serve
+from meterhouse.settings import Settings, SettingsError, read_settings
+
+
+def main() -> None:
+    arguments = _parser().parse_args()
+    try:
+        settings = read_settings(os.environ)
+        if arguments.part is not None:
+            arguments.part(settings, arguments)
+        else:
+            _print(asyncio.run(arguments.run(arguments, settings)), as_json=arguments.json)
+    except (SettingsError, EmbeddedError, SchemaNotCurrentError, StartError, MeterhouseError) as error:
+        print(f"meterhouse: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="meterhouse", description="A self-hosted usage-metering server.")
+    subparsers = parser.add_subparsers(metavar="command", required=True)
+    add_commands(subparsers)
+    parts: dict[str, tuple[Callable[[Settings, argparse.Namespace], None], str]] = {
+        "serve": (_serve, "run everything: API, worker and, unless URLs are set, Postgres and Redis"),
+        "api": (_api, "run the API alone, on METERHOUSE_DATABASE_URL and METERHOUSE_REDIS_URL"),
+        "worker": (_worker, "run the worker alone"),
+        "migrate": (_migrate, "bring the database schema to this version"),
+    }
+    for name, (part, text) in parts.items():
+        added = subparsers.add_parser(name, help=text, description=text)
+        added.set_defaults(part=part)
+        if name == "worker":
+            added.add_argument("--stop-with-parent", action="store_true", help=argparse.SUPPRESS)
+    parser.set_defaults(part=None)
+    return parser
+
+
+def _print(result: object, *, as_json: bool) -> None:
+    print(msgspec.json.encode(result).decode() if as_json else as_table(result))  # type: ignore[arg-type]
+
+
+def _serve(settings: Settings, _: argparse.Namespace) -> None:
+    serve(settings)
+
+
+def _api(settings: Settings, _: argparse.Namespace) -> None:
+    logs.set_up_logs(settings.log_level)
+    run_api(settings)
+
+
+def _worker(settings: Settings, arguments: argparse.Namespace) -> None:
+    from meterhouse.worker.loop import work
+
+    logs.set_up_logs(settings.log_level)
+    asyncio.run(work(settings, stop_with_parent=arguments.stop_with_parent))
+
+
+def _migrate(settings: Settings, _: argparse.Namespace) -> None:
+    from meterhouse.database import migrate
+
+    if settings.database_url is None:
+        raise SettingsError("METERHOUSE_DATABASE_URL: is not set; `meterhouse serve` migrates its own database")
+    migrate(settings.database_url)
+    print("The schema is current.")
+
+
+if __name__ == "__main__":
+    main()

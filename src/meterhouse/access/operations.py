@@ -1,0 +1,105 @@
+"""ONE table: operation → the scope it needs and how often one client may call it.
+
+An operation's name is its route function's name, its operation id in the OpenAPI document, its key in
+METERHOUSE_RATE_LIMITS and the name of its policy in the RateLimit headers.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from meterhouse.settings import Rate, Settings, SettingsError
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """`scope` None: the operation asks for no scope of a client (it has a check of its own)."""
+
+    scope: str | None
+    rate: Rate
+
+
+_ORDINARY = Rate(requests=10_000, window_seconds=300, burst=1_000)
+_EVENTS = Rate(requests=300_000, window_seconds=300, burst=1_000)
+_TOKENS = Rate(requests=1_000, window_seconds=300, burst=1_000)
+# Wrong secrets from one address for one client; enough for a person who pastes the wrong one.
+_FAILED_LOGINS = Rate(requests=10, window_seconds=60, burst=10)
+
+OPERATIONS: Mapping[str, Operation] = MappingProxyType(
+    {
+        "create_access_token": Operation(None, _TOKENS),
+        "failed_login": Operation(None, _FAILED_LOGINS),
+        "list_buckets": Operation("read:buckets", _ORDINARY),
+        "create_bucket": Operation("create:buckets", _ORDINARY),
+        "get_bucket": Operation("read:buckets", _ORDINARY),
+        "delete_bucket": Operation("delete:buckets", _ORDINARY),
+        "list_bucket_meters": Operation("read:bucket_meters", _ORDINARY),
+        "create_bucket_meter": Operation("create:bucket_meters", _ORDINARY),
+        "get_bucket_meter": Operation("read:bucket_meters", _ORDINARY),
+        "update_bucket_meter": Operation("update:bucket_meters", _ORDINARY),
+        "delete_bucket_meter": Operation("delete:bucket_meters", _ORDINARY),
+        "query_bucket_meter": Operation("read:usage", _ORDINARY),
+        "query_bucket_meter_post": Operation("read:usage", _ORDINARY),
+        "list_bucket_meter_group_by_values": Operation("read:usage", _ORDINARY),
+        "list_bucket_meter_subjects": Operation("read:usage", _ORDINARY),
+        "ingest_events": Operation("send:events", _EVENTS),
+        "list_events": Operation("read:events", _ORDINARY),
+        "list_events_v2": Operation("read:events", _ORDINARY),
+        "list_customers": Operation("read:customers", _ORDINARY),
+        "create_customer": Operation("create:customers", _ORDINARY),
+        "get_customer": Operation("read:customers", _ORDINARY),
+        "update_customer": Operation("update:customers", _ORDINARY),
+        "delete_customer": Operation("delete:customers", _ORDINARY),
+        "list_subjects": Operation("read:customers", _ORDINARY),
+        "create_portal_token": Operation("create:portal_tokens", _ORDINARY),
+        "list_portal_tokens": Operation("create:portal_tokens", _ORDINARY),
+        "invalidate_portal_tokens": Operation("create:portal_tokens", _ORDINARY),
+        # Carries a portal token, which is its own permission.
+        "query_portal_meter": Operation(None, _ORDINARY),
+    }
+)
+
+
+def _crud(noun: str) -> list[str]:
+    return [f"{verb}:{noun}" for verb in ("create", "read", "update", "delete")]
+
+
+# What an API key may hold; alphabetical, as the Usage Engine prints scopes.
+BUCKET_SCOPES: tuple[str, ...] = tuple(
+    sorted(
+        [
+            *_crud("buckets"),
+            *_crud("bucket_meters"),
+            *_crud("customers"),
+            "send:events",
+            "read:events",
+            "read:usage",
+            "create:portal_tokens",
+        ]
+    )
+)
+
+# What an application may hold: the above and the Usage Engine's own (reference: its 1.2).
+ALL_SCOPES: tuple[str, ...] = tuple(
+    sorted(
+        [
+            *BUCKET_SCOPES,
+            *_crud("meter_types"),
+            *_crud("meters"),
+            *_crud("collectors"),
+            "send:data",
+            "read:streams",
+            "read:aggregation_sessions",
+        ]
+    )
+)
+
+
+def effective_rates(settings: Settings) -> Mapping[str, Rate] | None:
+    """Operation → rate, the installation's laid over the defaults; None when limits are off."""
+    if settings.rate_limits == "off":
+        return None
+    unknown = sorted(settings.rate_limits.keys() - OPERATIONS.keys())
+    if unknown:
+        raise SettingsError(f"METERHOUSE_RATE_LIMITS: no operation is called {unknown[0]!r}")
+    return {name: operation.rate for name, operation in OPERATIONS.items()} | settings.rate_limits

@@ -1,0 +1,158 @@
+"""`meterhouse serve`: Postgres, Redis, schema, first credentials, worker and API, started and stopped together."""
+
+import asyncio
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+
+import uvicorn
+
+from meterhouse import clock, embedded, logs
+from meterhouse.access.bootstrap import Credentials, bootstrap
+from meterhouse.access.secrets import open_secrets
+from meterhouse.app import create_app
+from meterhouse.database import make_engine, migrate
+from meterhouse.settings import Settings, SettingsError
+
+WORKER_STOP_SECONDS = 20
+_BACKLOG = 2048
+
+
+class StartError(Exception):
+    """One line that says why the server does not start."""
+
+
+def _why(refused: Exception | None) -> str:
+    return str(refused).partition("\n")[0] if refused else "the server did not start"
+
+
+def serve(settings: Settings) -> None:
+    listener = _listen(settings)
+    with embedded.lock(settings.data_dir), _servers(settings) as running:
+        assert running.database_url is not None, "given or started"
+        migrate(running.database_url)
+        credentials = asyncio.run(_bootstrap(running))
+        logs.set_up_logs(running.log_level)
+        _greet(running, credentials)
+        with _worker(running):
+            run_api(running, listener)
+
+
+def run_api(settings: Settings, listener: socket.socket | None = None) -> None:
+    """Serves until SIGINT or SIGTERM; requests that are under way are answered first."""
+    listener = listener or _listen(settings)
+    app = create_app(settings)
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        lifespan="on",
+        timeout_graceful_shutdown=15,
+        timeout_keep_alive=75,
+    )
+    server = uvicorn.Server(config)
+    with contextlib.suppress(SystemExit):  # how uvicorn says that the application did not start
+        server.run(sockets=[listener])
+    if not server.started:
+        raise StartError(_why(app.state.refused)) from app.state.refused
+
+
+def _listen(settings: Settings) -> socket.socket:
+    """First of all, so that a used port is told before anything is started."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise SettingsError(
+            f"METERHOUSE_HOST, METERHOUSE_PORT: cannot listen on {settings.host}:{settings.port}: {error.strerror}"
+        ) from error
+    return listener
+
+
+@contextlib.contextmanager
+def _servers(settings: Settings) -> Iterator[Settings]:
+    """The settings with the URLs of what is running: those that were set, the private servers' for the others."""
+    with embedded.start(
+        settings.data_dir, postgres=settings.database_url is None, redis=settings.redis_url is None
+    ) as own:
+        urls = {
+            "database_url": settings.database_url or own.database_url,
+            "redis_url": settings.redis_url or own.redis_url,
+        }
+        yield settings.model_copy(update=urls)
+
+
+async def _bootstrap(settings: Settings) -> Credentials | None:
+    assert settings.database_url is not None
+    engine = make_engine(settings.database_url, pool_size=2)
+    try:
+        return await bootstrap(engine, open_secrets(settings), settings, clock.now())
+    finally:
+        await engine.dispose()
+
+
+@contextlib.contextmanager
+def _worker(settings: Settings) -> Iterator[None]:
+    """The worker, in a process of its own; started again if it dies."""
+    assert settings.database_url is not None
+    environment = os.environ | {"METERHOUSE_DATABASE_URL": settings.database_url}
+    command = [sys.executable, "-m", "meterhouse", "worker", "--stop-with-parent"]
+    stopping = threading.Event()
+    process = subprocess.Popen(command, env=environment, start_new_session=True)  # noqa: S603 - our own program
+
+    def watch() -> None:
+        nonlocal process
+        while not stopping.wait(1):
+            if process.poll() is not None:
+                process = subprocess.Popen(command, env=environment, start_new_session=True)  # noqa: S603
+
+    watcher = threading.Thread(target=watch, name="worker watcher", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        stopping.set()
+        watcher.join()
+        process.terminate()
+        try:
+            process.wait(WORKER_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _greet(settings: Settings, credentials: Credentials | None) -> None:
+    base_url = settings.audience.rstrip("/")
+    lines = [f"Meterhouse serves {base_url} from {settings.data_dir.resolve()} (Ctrl-C stops it)."]
+    if credentials is not None:
+        lines += [
+            "",
+            f"First start: these are shown once, and kept in {settings.data_dir / 'credentials.json'}",
+            *(f"  {name:<13} {value}" for name, value in credentials.as_json().items()),
+            "",
+            "Send an event and see it counted:",
+            *_first_steps(base_url, credentials.api_key),
+            "",
+        ]
+    print("\n".join(lines), flush=True)  # noqa: T201 - for the person at the terminal
+
+
+def _first_steps(base_url: str, api_key: str) -> list[str]:
+    """One line to paste: a meter, an event, and the meter's value."""
+    call = f"curl -sS -H 'Authorization: Bearer {api_key}' -H 'Content-Type: application/json'"
+    meter = '{"slug":"first_light","aggregation":"SUM","eventType":"request","valueProperty":"$.tokens"}'
+    event = '{"specversion":"1.0","id":"1","source":"me","type":"request","subject":"you","data":{"tokens":42}}'
+    return [
+        f"  {call} {base_url}/api/v1/meters -d '{meter}'; "
+        f"{call} {base_url}/api/v1/events -d '{event}'; "
+        f"{call} {base_url}/api/v1/meters/first_light/query"
+    ]

@@ -1,0 +1,38 @@
+"""What the worker does in its rounds. Each job is one transaction, and harmless when two workers do it at once."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from meterhouse.access.secrets import Secrets
+from meterhouse.access.signing import ensure_fresh_key, retire_keys
+from meterhouse.access.store import delete_expired_secrets
+
+Run = Callable[[AsyncConnection, Secrets, datetime], Awaitable[object]]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    every_seconds: int
+    run: Run
+
+
+async def _rotate(connection: AsyncConnection, secrets: Secrets, now: datetime) -> object:
+    return await ensure_fresh_key(connection, secrets.fernet, now)
+
+
+async def _retire(connection: AsyncConnection, _: Secrets, now: datetime) -> object:
+    return await retire_keys(connection, now)
+
+
+async def _forget_secrets(connection: AsyncConnection, _: Secrets, now: datetime) -> object:
+    return await delete_expired_secrets(connection, now)
+
+
+JOBS: Mapping[str, Job] = {
+    "rotate signing key": Job(3600, _rotate),
+    "retire signing keys": Job(600, _retire),
+    "delete expired secrets": Job(600, _forget_secrets),
+}
