@@ -98,7 +98,8 @@ async def require_current_schema(engine: AsyncEngine) -> None:
         found = await connection.run_sync(_revision)
     if found != wanted:
         raise SchemaNotCurrentError(
-            f"the database schema is at revision {found or 'none'}, this program needs {wanted}: run `meterhouse migrate`"
+            f"the database schema is at revision {found or 'none'}, this program needs {wanted}:"
+            " run `meterhouse migrate`"
         )
 
 

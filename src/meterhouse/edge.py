@@ -2,10 +2,12 @@
 
 import logging
 import re
+from http import HTTPStatus
 from time import perf_counter
 from typing import Any
 from uuid import uuid4
 
+from fastapi.routing import iter_route_contexts
 from prometheus_client import Counter, Histogram
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -64,7 +66,10 @@ class Edge:
             await send(message)
 
         try:
-            await self._app(scope, receive, send_with_headers)
+            if "\x00" in scope["path"]:  # no name that is kept can hold it
+                await _reply(scope, NotFoundError("there is nothing at this path"))(scope, receive, send_with_headers)
+            else:
+                await self._app(scope, receive, send_with_headers)
         except Exception:
             _log.exception("a request failed")
             if status:
@@ -117,11 +122,20 @@ async def answer_error(request: Request, error: Exception) -> Response:
     return _reply(request.scope, error)
 
 
+def _methods_at(request: Request) -> set[str]:
+    """Of every route with this path: the framework tells only those of the first."""
+    path = request.scope["path"]
+    contexts = iter_route_contexts(request.app.router.routes)
+    return {method for route in contexts if route.path_regex.match(path) for method in route.methods or ()}
+
+
 async def answer_http_error(request: Request, error: Exception) -> Response:
     """What the framework itself refuses: unknown routes, wrong methods, broken requests."""
     assert isinstance(error, HTTPException), "registered for these"
     headers = dict(error.headers or {})
     path = request.url.path
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(sorted(_methods_at(request)))
     known: dict[int, MeterhouseError] = {
         404: NotFoundError(f"there is nothing at {path}", headers=headers),
         405: MethodNotAllowedError(f"{request.method} is not allowed at {path}", headers=headers),

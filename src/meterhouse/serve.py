@@ -140,19 +140,16 @@ def _greet(settings: Settings, credentials: Credentials | None) -> None:
             *(f"  {name:<13} {value}" for name, value in credentials.as_json().items()),
             "",
             "Send an event and see it counted:",
-            *_first_steps(base_url, credentials.api_key),
+            _first_steps(base_url, credentials.api_key),
             "",
         ]
     print("\n".join(lines), flush=True)  # noqa: T201 - for the person at the terminal
 
 
-def _first_steps(base_url: str, api_key: str) -> list[str]:
+def _first_steps(base_url: str, api_key: str) -> str:
     """One line to paste: a meter, an event, and the meter's value."""
     call = f"curl -sS -H 'Authorization: Bearer {api_key}' -H 'Content-Type: application/json'"
     meter = '{"slug":"first_light","aggregation":"SUM","eventType":"request","valueProperty":"$.tokens"}'
     event = '{"specversion":"1.0","id":"1","source":"me","type":"request","subject":"you","data":{"tokens":42}}'
-    return [
-        f"  {call} {base_url}/api/v1/meters -d '{meter}'; "
-        f"{call} {base_url}/api/v1/events -d '{event}'; "
-        f"{call} {base_url}/api/v1/meters/first_light/query"
-    ]
+    create, send = f"{call} {base_url}/api/v1/meters -d '{meter}'", f"{call} {base_url}/api/v1/events -d '{event}'"
+    return f"  {create}; {send}; {call} {base_url}/api/v1/meters/first_light/query"

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping
 from datetime import datetime
-from decimal import Decimal
 from typing import Any, TypeVar
 
 import msgspec
@@ -14,6 +13,7 @@ from starlette.responses import Response
 
 from meterhouse.errors import BadRequestError, FieldError, TooLargeError, bad_fields
 from meterhouse.rules.instants import format_instant
+from meterhouse.rules.numbers import parse_decimal
 
 MAX_BODY_BYTES = 1024 * 1024
 
@@ -67,7 +67,7 @@ def decode_json(body: bytes) -> Any:
     """The JSON value, decimals exact. Broken JSON, repeated members and what cannot be stored are a BadRequestError."""
     try:
         value = json.loads(
-            body.decode(), parse_float=Decimal, parse_constant=_no_constant, object_pairs_hook=_no_repeated_member
+            body.decode(), parse_float=parse_decimal, parse_constant=_no_constant, object_pairs_hook=_no_repeated_member
         )
     except UnicodeDecodeError as error:
         raise BadRequestError(f"the body is not UTF-8: {error.reason} at byte {error.start}") from None

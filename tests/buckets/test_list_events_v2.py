@@ -182,6 +182,12 @@ def test_a_filter_with_an_odd_text_never_breaks(shared, operator, text):
     assert shared.root.get("/api/v2/events", params=params).status_code in (200, 400)
 
 
+@pytest.mark.parametrize("text", ["\u0000", "\ud800", "'", ""])
+def test_an_odd_customer_never_breaks(shared, text):
+    params = {"filter": json.dumps({"customerId": {"$in": [text]}})}
+    assert shared.root.get("/api/v2/events", params=params).status_code in (200, 400, 404)
+
+
 def test_a_deep_filter_never_breaks(shared):
     filter_ = '{"subject": ' + '{"$and":[' * 1_500 + '{"$eq":"a"}' + "]}" * 1_500 + "}"
     assert shared.root.get("/api/v2/events", params={"filter": filter_}).status_code in (200, 400)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 
-from .make import add_customer, add_meter, by_subject, ingest, instant, make_events, refused
+from .make import JSON, add_customer, add_meter, by_subject, ingest, instant, make_events, refused
 
 
 @pytest.fixture
@@ -116,6 +116,14 @@ def test_an_unknown_meter_in_the_list_is_not_found(usage):
 )
 def test_a_bad_request_is_refused(shared, body):
     refused(shared.openmeter.post("/portal/tokens", json=body))
+
+
+@pytest.mark.parametrize("text", ["\u0000", "\ud800", "'", "UPPER", "", "x" * 5_000])
+@pytest.mark.parametrize("name", ["subject", "allowedMeterSlugs"])
+def test_an_odd_text_never_breaks(shared, name, text):
+    body = {"subject": "alice"} | {name: [text] if name == "allowedMeterSlugs" else text}
+    answer = shared.openmeter.post("/portal/tokens", content=json.dumps(body), headers=JSON)
+    assert answer.status_code in (200, 400, 404)
 
 
 def test_a_token_lives_as_long_as_asked(usage):

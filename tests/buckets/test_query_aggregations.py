@@ -233,11 +233,3 @@ def test_an_acknowledged_event_is_counted_by_the_next_query(bucket):
     for number in range(1, 21):
         ingest(bucket.mount("seed" if number % 2 else "openmeter"), make_event())
         assert values(query(bucket.seed)) == [number]
-
-
-def test_an_acknowledged_event_is_counted_by_another_process(bucket, start_api):
-    add_meter(bucket.seed)
-    other = f"{start_api().base_url}/v3/metering/{bucket.id}/meters/usage/query"
-    for number in range(1, 6):
-        ingest(bucket.seed, make_event())
-        assert values(bucket.seed.get(other).json()["data"]) == [number]

@@ -181,6 +181,13 @@ def test_a_group_key_called_subject_is_shadowed_by_the_subject(mount):
     assert [(row["subject"], row["groupBy"]) for row in query(mount, groupBy="subject")] == [("alice", {})]
 
 
+def test_every_group_is_a_row_however_many(bucket):
+    add_meter(bucket.seed, groupBy={"key": "$.key"})
+    ingest(bucket.seed, *(make_event(data={"value": n, "key": f"{n:05}"}) for n in range(5_000)))
+    rows = query(bucket.seed, groupBy="key")
+    assert [(row["groupBy"]["key"], row["value"]) for row in rows] == [(f"{n:05}", n) for n in range(5_000)]
+
+
 def test_many_groups_at_once(mount):
     keys = [f"key_{n:02}" for n in range(40)]
     add_meter(mount, groupBy={key: f"$.{key}" for key in keys})

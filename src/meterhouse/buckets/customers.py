@@ -1,5 +1,6 @@
 """/customers of a bucket, on both mounts: whose usage a subject is (reference: metering 2.4)."""
 
+from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -45,7 +46,8 @@ async def list_customers(scope: InBucket, connection: Transaction, page: Annotat
 
 @router.post("/customers")
 async def create_customer(request: Request, scope: InBucket, connection: Transaction) -> Response:
-    values = _values(await read_model(request, CustomerBody)) | {"created_at": clock.now()}
+    now = clock.now()
+    values = _values(await read_model(request, CustomerBody), now) | {"created_at": now}
     return JsonReply(customer_json(await store.create_customer(connection, scope, values)), 201)
 
 
@@ -62,7 +64,7 @@ async def update_customer(
     connection: Transaction,
 ) -> Response:
     body = await read_model(request, CustomerBody)
-    return JsonReply(customer_json(await _change(connection, scope, customerIdOrKey, _values(body))))
+    return JsonReply(customer_json(await _change(connection, scope, customerIdOrKey, _values(body, clock.now()))))
 
 
 @router.delete("/customers/{customerIdOrKey}")
@@ -73,10 +75,10 @@ async def delete_customer(customerIdOrKey: str, scope: InBucket, connection: Tra
     return Response(status_code=204)
 
 
-def _values(body: CustomerBody) -> dict[str, Any]:
+def _values(body: CustomerBody, now: datetime) -> dict[str, Any]:
     values = body.model_dump(exclude={"usage_attribution"})
     subjects = body.usage_attribution.subject_keys if body.usage_attribution else []
-    return values | {"subject_keys": list(dict.fromkeys(subjects)), "updated_at": clock.now()}
+    return values | {"subject_keys": list(dict.fromkeys(subjects)), "updated_at": now}
 
 
 async def _require(connection: AsyncConnection, scope: Scope, id_or_key: str) -> RowMapping:

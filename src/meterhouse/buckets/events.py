@@ -32,7 +32,7 @@ router = APIRouter()
 
 
 async def ingest_events(request: Request) -> Response:
-    """204, or a receipt: on the seed mount always, on the other when Prefer asks for it or some were rejected.
+    """204, or a receipt: on the seed mount always, on the other when Prefer asks for it.
 
     The hottest route: it is mounted without FastAPI's parameter handling.
     """
@@ -44,7 +44,7 @@ async def ingest_events(request: Request) -> Response:
     receipt = await ingest(
         request.app.state.writer, scope, raws, is_list=is_list, partial=partial, full_receipt=full_receipt
     )
-    if scope.seed or full_receipt or receipt.rejected:
+    if scope.seed or full_receipt:
         return JsonReply(receipt)
     return Response(status_code=204)
 

@@ -30,7 +30,8 @@ def split_events(body: bytes, content_type: str) -> tuple[list[msgspec.Raw], boo
     text = body.strip(b" \t\r\n")
     if not text:
         raise BadRequestError(
-            "the request body is empty: send a CloudEvent, or a list of them (the OpenMeter Python SDK's ingest_events_json sends an empty body for a dict: use ingest_event)"
+            "the request body is empty: send a CloudEvent, or a list of them (the OpenMeter Python SDK's"
+            " ingest_events_json sends an empty body for a dict: use ingest_event)"
         )
     try:
         body.decode()
@@ -99,7 +100,8 @@ def _line(event: Event, outcome: Outcome) -> dict[str, Any]:
     line: dict[str, Any] = {"id": event.id, "source": event.source, "status": outcome.status}
     if outcome.status == "conflict":
         line["detail"] = (
-            "an event with this source and id, but other content, was stored before: it stays counted, this one is kept aside"
+            "an event with this source and id, but other content, was stored before:"
+            " it stays counted, this one is kept aside"
         )
     if outcome.first_ingested_at is not None:
         line["firstIngestedAt"] = rfc3339(outcome.first_ingested_at)

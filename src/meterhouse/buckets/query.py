@@ -1,8 +1,8 @@
-"""Usage of a meter: the validated question, its one SQL statement, and the rows of the answer (reference: metering 3.2, 8)."""
+"""Usage of a meter: the checked question, its one SQL statement, the answer's rows (reference: metering 3.2, 8)."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -26,6 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, array
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.elements import Grouping
 
 from meterhouse.buckets.jsonpath_sql import Extraction
 from meterhouse.buckets.scope import Scope
@@ -134,7 +135,14 @@ def _keeps_zero(meter: Meter, zero_row: bool) -> bool:  # noqa: FBT001
 
 
 def _place(row: Row) -> tuple[Any, ...]:
-    return (row.window_start, row.subject or "", row.customer_id or "", row.subscription or "", row.group_values)
+    # In UTC: date-times of one zone compare by their wall clock, which shows an hour twice in autumn.
+    return (
+        row.window_start.astimezone(UTC),
+        row.subject or "",
+        row.customer_id or "",
+        row.subscription or "",
+        row.group_values,
+    )
 
 
 def _row(question: Question, value: Decimal, first: datetime, last: datetime, *keys: str | None) -> Row:
@@ -209,7 +217,7 @@ def _aggregate(meter: Meter, value: Extraction | None) -> ColumnElement[Any]:
         e = events.c
         carried = array([extract("epoch", e.time), extract("epoch", e.ingested_at), cast(e.seq, Numeric), number])
         greatest = func.max(carried, type_=ARRAY(Numeric)).filter(number.is_not(None))
-        return func.trim_scale(cast(greatest, ARRAY(Numeric))[4])
+        return func.trim_scale(Grouping(cast(greatest, ARRAY(Numeric)))[4])
     aggregate = {"SUM": func.sum, "AVG": func.avg, "MIN": func.min, "MAX": func.max}[meter.aggregation]
     return func.trim_scale(aggregate(number))
 

@@ -34,8 +34,8 @@ def members_of_query_string(params: QueryParams) -> dict[str, Any]:
         elif name.startswith("filterGroupBy[") and name.endswith("]"):
             by_group.setdefault(name[len("filterGroupBy[") : -1], []).append(text)
         elif name == "filterGroupBy":
-            for key, value in _object_text(text, name).items():
-                by_group.setdefault(str(key), []).extend(value if isinstance(value, list) else [value])
+            for key, value in _object_text(text, name, python=True).items():
+                by_group.setdefault(str(key), []).append(value)
         elif name == "advancedMeterGroupByFilters":
             members[name] = _object_text(text, name)
         elif name in _TEXTS:
@@ -47,11 +47,13 @@ def members_of_query_string(params: QueryParams) -> dict[str, Any]:
     return members
 
 
-def _object_text(text: str, field: str) -> dict[str, Any]:
-    """JSON, or the repr of a Python dict of strings."""
+def _object_text(text: str, field: str, *, python: bool = False) -> dict[str, Any]:
+    """JSON, or with `python` also the repr of a dict."""
     try:
         value = decode_json(text.encode(errors="surrogatepass"))
-    except BadRequestError:
+    except BadRequestError as error:
+        if not python:
+            raise bad_field(field, error.message) from None
         try:
             value = ast.literal_eval(text) if len(text) <= 4096 else None
         except (ValueError, SyntaxError, MemoryError, RecursionError):

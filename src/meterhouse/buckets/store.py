@@ -185,7 +185,7 @@ async def customers_of_subjects(connection: AsyncConnection, scope: "Scope", sub
     """Subject → customer id, for those subjects that have one."""
     c = customer_subjects.c
     statement = select(c.subject, c.customer_id).where(_inside(customer_subjects, scope), c.subject.in_(subjects))
-    return {subject: customer_id for subject, customer_id in await connection.execute(statement)}
+    return {row.subject: row.customer_id for row in await connection.execute(statement)}
 
 
 async def create_customer(connection: AsyncConnection, scope: "Scope", values: dict[str, Any]) -> RowMapping:

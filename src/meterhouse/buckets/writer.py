@@ -63,7 +63,8 @@ _INSERT = f"""
 _COMPARE = f"""
     SELECT incoming.seq, kept.seq = incoming.seq, kept.ingested_at,
         kept.type = incoming.type AND kept.subject = incoming.subject
-        AND CASE WHEN incoming.time = incoming.ingested_at THEN kept.time = kept.ingested_at ELSE kept.time = incoming.time END
+        AND CASE WHEN incoming.time = incoming.ingested_at
+            THEN kept.time = kept.ingested_at ELSE kept.time = incoming.time END
         AND kept.data IS NOT DISTINCT FROM incoming.data AND kept.attributes IS NOT DISTINCT FROM incoming.attributes
     FROM {_ROWS}
     JOIN events kept ON kept.account_id = incoming.account_id AND kept.bucket_no = incoming.bucket_no
@@ -71,7 +72,8 @@ _COMPARE = f"""
 """  # noqa: S608
 
 _KEEP_CONFLICT = f"""
-    INSERT INTO event_conflicts (account_id, bucket_no, source, id, seq, type, subject, time, ingested_at, data, attributes, content_hash)
+    INSERT INTO event_conflicts (
+        account_id, bucket_no, source, id, seq, type, subject, time, ingested_at, data, attributes, content_hash)
     SELECT incoming.*, sha256(convert_to(jsonb_build_array(
         type, subject, CASE WHEN time <> ingested_at THEN time END, data, attributes)::text, 'UTF8'))
     FROM {_ROWS}
@@ -191,7 +193,7 @@ class EventWriter:
             for request in batch:
                 await self._commit([request])
             return
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must be answered
             _log.exception("a commit of %d requests failed", len(batch))
             unavailable = UnavailableError(
                 "the database is unavailable: nothing was stored", headers={"Retry-After": "1"}

@@ -12,6 +12,7 @@ import msgspec
 
 from meterhouse.errors import FieldError
 from meterhouse.rules.instants import parse_instant
+from meterhouse.rules.numbers import parse_decimal
 
 MAX_EVENT_BYTES = 64 * 1024
 MAX_NAME_BYTES = 1024
@@ -24,6 +25,9 @@ REQUIRED = ("id", "source", "specversion", "type", "subject")
 
 _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_text = msgspec.json.Decoder(str).decode
+
+# CloudEvents keeps these out of attributes.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 
 # Where one of these stands in an event, the database may be unable to keep it and a closer look is needed.
 _SUSPECT = re.compile(rb"\\u0000|\\u[dD][89a-fA-F]|[0-9][eE][+-]?[0-9]{3}|[0-9]{200}")
@@ -46,7 +50,7 @@ class Event:
     attributes: dict[str, msgspec.Raw]
 
 
-class _Bad(Exception):
+class _BadMemberError(Exception):
     def __init__(self, field: str, message: str) -> None:
         self.error = FieldError(field, message)
 
@@ -54,11 +58,11 @@ class _Bad(Exception):
 def parse_event(raw: msgspec.Raw) -> Event | FieldError:
     """The event in `raw`, or what is wrong with it; the error's field is the member's name, empty for the whole."""
     text = bytes(raw)
+    if len(text) > MAX_EVENT_BYTES:
+        return FieldError("", f"an event has at most {MAX_EVENT_BYTES} bytes, this one has {len(text)}")
     try:
-        if len(text) > MAX_EVENT_BYTES:
-            raise _Bad("", f"an event has at most {MAX_EVENT_BYTES} bytes, this one has {len(text)}")
         return _parse(text)
-    except _Bad as bad:
+    except _BadMemberError as bad:
         return bad.error
 
 
@@ -66,16 +70,16 @@ def _parse(text: bytes) -> Event:
     try:
         members = _decode_members(text)
     except msgspec.ValidationError:
-        raise _Bad("", "an event is a JSON object") from None
+        raise _BadMemberError("", "an event is a JSON object") from None
     except msgspec.DecodeError as error:
-        raise _Bad("", f"cannot be read: {error}") from None
+        raise _BadMemberError("", f"cannot be read: {error}") from None
     if _SUSPECT.search(text):
         _require_storable(members)
     for name in REQUIRED:
         if name not in members:
-            raise _Bad(name, "is required")
+            raise _BadMemberError(name, "is required")
     if "data_base64" in members:
-        raise _Bad("data_base64", "binary data is not supported: send a JSON object in data")
+        raise _BadMemberError("data_base64", "binary data is not supported: send a JSON object in data")
     event = Event(
         id=_name(members.pop("id"), "id"),
         source=_name(members.pop("source"), "source"),
@@ -93,17 +97,19 @@ def _string(raw: msgspec.Raw, field: str) -> str:
     try:
         return _decode_text(raw)
     except msgspec.ValidationError:
-        raise _Bad(field, "must be a string") from None
+        raise _BadMemberError(field, "must be a string") from None
     except msgspec.DecodeError as error:
-        raise _Bad(field, f"is not a valid string: {error}") from None
+        raise _BadMemberError(field, f"is not a valid string: {error}") from None
 
 
 def _name(raw: msgspec.Raw, field: str) -> str:
     value = _string(raw, field)
     if not value:
-        raise _Bad(field, "must not be empty")
+        raise _BadMemberError(field, "must not be empty")
+    if _CONTROL.search(value):
+        raise _BadMemberError(field, "must not contain control characters")
     if len(value) > MAX_NAME_BYTES // 4 and len(value.encode()) > MAX_NAME_BYTES:
-        raise _Bad(field, f"must have at most {MAX_NAME_BYTES} bytes")
+        raise _BadMemberError(field, f"must have at most {MAX_NAME_BYTES} bytes")
     return value
 
 
@@ -118,9 +124,9 @@ def _time(raw: msgspec.Raw | None) -> datetime | None:
     try:
         time = datetime.fromisoformat(text) if _PLAIN_TIME.fullmatch(text) else parse_instant(text)
     except ValueError as error:
-        raise _Bad("time", str(error)) from None
+        raise _BadMemberError("time", str(error)) from None
     if not MIN_YEAR <= time.year <= MAX_YEAR:
-        raise _Bad("time", f"must lie between the years {MIN_YEAR} and {MAX_YEAR}")
+        raise _BadMemberError("time", f"must lie between the years {MIN_YEAR} and {MAX_YEAR}")
     return time
 
 
@@ -128,32 +134,36 @@ def _data(raw: msgspec.Raw | None) -> msgspec.Raw | None:
     if raw is None or _is_null(raw):
         return None
     if bytes(raw)[:1] != b"{":
-        raise _Bad("data", "must be a JSON object or null")
+        raise _BadMemberError("data", "must be a JSON object or null")
     return raw
 
 
 def _check_attributes(members: dict[str, msgspec.Raw]) -> None:
     """specversion, datacontenttype, dataschema; what is left are extension attributes, kept as they are."""
     if _string(members.pop("specversion"), "specversion") != "1.0":
-        raise _Bad("specversion", 'must be "1.0"')
+        raise _BadMemberError("specversion", 'must be "1.0"')
     content_type = members.get("datacontenttype")
     if content_type is not None and not _is_null(content_type):
         media_type = _string(content_type, "datacontenttype").partition(";")[0].strip().lower()
         if media_type != "application/json":
-            raise _Bad("datacontenttype", "must be application/json or null")
+            raise _BadMemberError("datacontenttype", "must be application/json or null")
     schema = members.get("dataschema")
     if schema is not None and not _is_null(schema) and not _string(schema, "dataschema"):
-        raise _Bad("dataschema", "must not be empty")
+        raise _BadMemberError("dataschema", "must not be empty")
 
 
 def _require_storable(members: dict[str, msgspec.Raw]) -> None:
     """Refuses what the database cannot keep: U+0000, lone surrogates, numbers of more than a thousand digits."""
     for name, raw in members.items():
         if "\x00" in name or not _encodable(name):
-            raise _Bad("", "a member's name contains a character that cannot be stored")
-        reason = next(_unstorable(json.loads(bytes(raw), parse_float=Decimal, parse_int=Decimal)), None)
+            raise _BadMemberError("", "a member's name contains a character that cannot be stored")
+        try:
+            value = json.loads(bytes(raw), parse_float=parse_decimal, parse_int=parse_decimal)
+        except ValueError as error:
+            raise _BadMemberError(name, str(error)) from None
+        reason = next(_unstorable(value), None)
         if reason is not None:
-            raise _Bad(name, reason)
+            raise _BadMemberError(name, reason)
 
 
 def _unstorable(value: Any) -> Iterator[str]:

@@ -88,8 +88,8 @@ def _operator(name: str, operand: Any, path: str, depth: int, budget: list[int])
 def _text(value: Any, path: str, *, pattern: bool = False) -> str:
     if not isinstance(value, str):
         raise FilterError(f"{path}: must be a string")
-    if "\x00" in value:
-        raise FilterError(f"{path}: must not contain the character U+0000")
+    if any(character == "\x00" or "\ud800" <= character <= "\udfff" for character in value):
+        raise FilterError(f"{path}: contains a character that no event can have")
     if pattern and (len(value) - len(value.rstrip("\\"))) % 2:
         raise FilterError(f"{path}: must not end with a lone backslash")
     return value

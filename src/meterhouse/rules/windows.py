@@ -1,4 +1,4 @@
-"""Calendar windows in a time zone: full, half-open, right on days when the clocks change (reference: metering 3.2, 8.3)."""
+"""Calendar windows in a zone: full, half-open, right when the clocks change (reference: metering 3.2, 8.3)."""
 
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from functools import lru_cache

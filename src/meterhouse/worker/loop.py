@@ -49,7 +49,7 @@ async def _run(name: str, job: Job, engine: AsyncEngine, secrets: Secrets) -> No
     try:
         async with engine.begin() as connection:
             result = await job.run(connection, secrets, clock.now())
-    except Exception:
+    except Exception:  # noqa: BLE001 - one job must not stop the others
         _log.exception("the job failed: %s", name)
         return
     if result:
