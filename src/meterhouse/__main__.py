@@ -18,7 +18,13 @@ from meterhouse.serve import StartError, run_api, serve
 from meterhouse.settings import Settings, SettingsError, read_settings
 
 
+def _interrupt(_number: int, _frame: object) -> None:
+    raise KeyboardInterrupt
+
+
 def main() -> None:
+    # SIGTERM unwinds like Ctrl-C, so that what was started is stopped.
+    signal.signal(signal.SIGTERM, _interrupt)
     arguments = _parser().parse_args()
     try:
         settings = read_settings(os.environ)

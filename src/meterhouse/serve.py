@@ -56,7 +56,8 @@ def run_api(settings: Settings, listener: socket.socket | None = None) -> None:
         timeout_keep_alive=75,
     )
     server = uvicorn.Server(config)
-    with contextlib.suppress(SystemExit):  # how uvicorn says that the application did not start
+    # SystemExit is how uvicorn says that the application did not start; the signal that stopped it comes again.
+    with contextlib.suppress(SystemExit, KeyboardInterrupt):
         server.run(sockets=[listener])
     if not server.started:
         raise StartError(_why(app.state.refused)) from app.state.refused
@@ -139,17 +140,20 @@ def _greet(settings: Settings, credentials: Credentials | None) -> None:
             f"First start: these are shown once, and kept in {settings.data_dir / 'credentials.json'}",
             *(f"  {name:<13} {value}" for name, value in credentials.as_json().items()),
             "",
-            "Send an event and see it counted:",
-            _first_steps(base_url, credentials.api_key),
+            "Make a meter, send an event, see it counted:",
+            *_first_steps(base_url, credentials.api_key),
             "",
         ]
     print("\n".join(lines), flush=True)  # noqa: T201 - for the person at the terminal
 
 
-def _first_steps(base_url: str, api_key: str) -> str:
-    """One line to paste: a meter, an event, and the meter's value."""
-    call = f"curl -sS -H 'Authorization: Bearer {api_key}' -H 'Content-Type: application/json'"
+def _first_steps(base_url: str, api_key: str) -> list[str]:
+    """Lines to paste: a meter, an event, and the meter's value."""
+    call = f"curl -sS -H 'Authorization: Bearer {api_key}' -H 'Content-Type: application/json' {base_url}/api/v1"
     meter = '{"slug":"first_light","aggregation":"SUM","eventType":"request","valueProperty":"$.tokens"}'
     event = '{"specversion":"1.0","id":"1","source":"me","type":"request","subject":"you","data":{"tokens":42}}'
-    create, send = f"{call} {base_url}/api/v1/meters -d '{meter}'", f"{call} {base_url}/api/v1/events -d '{event}'"
-    return f"  {create}; {send}; {call} {base_url}/api/v1/meters/first_light/query"
+    return [
+        f"  {call}/meters -d '{meter}'",
+        f"  {call}/events -d '{event}'",
+        f"  {call}/meters/first_light/query",
+    ]

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -16,6 +17,15 @@ from meterhouse.rules.instants import format_instant
 from meterhouse.rules.numbers import parse_decimal
 
 MAX_BODY_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """A part of a list: so many rows after so many."""
+
+    limit: int
+    offset: int
+
 
 Model = TypeVar("Model", bound=BaseModel)
 

@@ -15,7 +15,7 @@ from meterhouse.buckets.payloads import CustomerBody, Text, customer_json
 from meterhouse.buckets.scope import InBucket, Scope
 from meterhouse.database import Transaction
 from meterhouse.errors import NotFoundError
-from meterhouse.wire import JsonReply, read_model
+from meterhouse.wire import JsonReply, Slice, read_model
 
 router = APIRouter()
 
@@ -36,10 +36,8 @@ class CustomerPage(BaseModel):
 async def list_customers(scope: InBucket, connection: Transaction, page: Annotated[CustomerPage, Query()]) -> Response:
     named = {"key": page.key, "name": page.name, "primaryEmail": page.primary_email, "subject": page.subject}
     filters = {name: text for name, text in named.items() if text}
-    offset = (page.page - 1) * page.page_size
-    rows, total = await store.list_customers(
-        connection, scope, filters, page.page_size, offset, deleted=page.include_deleted
-    )
+    part = Slice(page.page_size, (page.page - 1) * page.page_size)
+    rows, total = await store.list_customers(connection, scope, filters, part, deleted=page.include_deleted)
     items = [customer_json(row) for row in rows]
     return JsonReply({"totalCount": total, "page": page.page, "pageSize": page.page_size, "items": items})
 

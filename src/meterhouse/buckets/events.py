@@ -9,7 +9,7 @@ from starlette.responses import Response
 from meterhouse import clock
 from meterhouse.access.gate import admit
 from meterhouse.buckets import store
-from meterhouse.buckets.ingest import MAX_BODY_BYTES, ingest, split_events
+from meterhouse.buckets.ingest import MAX_BODY_BYTES, Delivery, ingest, split_events
 from meterhouse.buckets.listing import (
     MAX_PAGE,
     OLDEST,
@@ -41,9 +41,7 @@ async def ingest_events(request: Request) -> Response:
     partial = _flag(request.query_params.get("partial", "false"), "partial")
     full_receipt = "return=representation" in request.headers.get("prefer", "").lower().replace(" ", "")
     raws, is_list = split_events(await read_body(request, MAX_BODY_BYTES), request.headers.get("content-type", ""))
-    receipt = await ingest(
-        request.app.state.writer, scope, raws, is_list=is_list, partial=partial, full_receipt=full_receipt
-    )
+    receipt = await ingest(request.app.state.writer, scope, Delivery(raws, is_list, partial, full_receipt))
     if scope.seed or full_receipt:
         return JsonReply(receipt)
     return Response(status_code=204)

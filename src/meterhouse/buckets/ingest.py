@@ -1,6 +1,7 @@
 """Events in: from a request's body to the writer, and the receipt (reference: metering 8)."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -65,14 +66,23 @@ class Receipt(msgspec.Struct, rename="camel"):
     events: list[dict[str, Any]]
 
 
-async def ingest(
-    writer: EventWriter, scope: Scope, raws: Sequence[msgspec.Raw], *, is_list: bool, partial: bool, full_receipt: bool
-) -> Receipt:
-    """Stores the events and tells what became of them. With `partial`, malformed ones do not stop the others."""
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One request's events. With `partial`, malformed ones do not stop the others."""
+
+    raws: Sequence[msgspec.Raw]
+    is_list: bool
+    partial: bool
+    full_receipt: bool
+
+
+async def ingest(writer: EventWriter, scope: Scope, delivery: Delivery) -> Receipt:
+    """Stores the events and tells what became of them."""
+    raws = delivery.raws
     parsed = [parse_event(raw) for raw in raws]
     bad = [(index, item) for index, item in enumerate(parsed) if isinstance(item, FieldError)]
-    if bad and not partial:
-        raise bad_fields([_place(index, error, is_list=is_list) for index, error in bad])
+    if bad and not delivery.partial:
+        raise bad_fields([_place(index, error, is_list=delivery.is_list) for index, error in bad])
     good = [(index, item) for index, item in enumerate(parsed) if isinstance(item, Event)]
     outcomes: list[Outcome] = []
     if good:
@@ -85,7 +95,7 @@ async def ingest(
     listed = [
         {"index": index} | lines[index]
         for index in range(len(parsed))
-        if full_receipt or lines[index]["status"] != "accepted"
+        if delivery.full_receipt or lines[index]["status"] != "accepted"
     ]
     return Receipt(counts["accepted"], counts["duplicate"], counts["conflict"], counts["rejected"], listed)
 

@@ -1,5 +1,7 @@
 """The SQL of meters' JSONPaths and of the values found there (reference: metering 3.2, 8.4, 8.5)."""
 
+from typing import Any
+
 from sqlalchemy import (
     ColumnElement,
     FromClause,
@@ -22,7 +24,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from meterhouse.rules.jsonpath import Elements, Member, Step
 
-Json = ColumnElement[object]
+Json = ColumnElement[Any]
 
 # Postgres reads more as a number than meters do (blanks, NaN, hexadecimal); what passes here always casts.
 _NUMERIC_TEXT = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?0*[0-9]{1,3})?$"

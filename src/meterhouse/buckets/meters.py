@@ -15,7 +15,7 @@ from meterhouse.buckets.query import Meter
 from meterhouse.buckets.scope import InBucket, Scope
 from meterhouse.database import Transaction
 from meterhouse.errors import NotFoundError, bad_field
-from meterhouse.wire import JsonReply, page_headers, read_model
+from meterhouse.wire import JsonReply, Slice, page_headers, read_model
 
 router = APIRouter()
 
@@ -50,10 +50,8 @@ async def list_bucket_meters(
     """A bare array; X-Total-Count and Link carry what a page does not."""
     column = store.METER_ORDER[page.order_by]
     order = column.asc() if page.order == "ASC" else column.desc()
-    offset = (page.page - 1) * page.page_size
-    rows, total = await store.list_meters(
-        connection, scope, order, page.page_size, offset, deleted=page.include_deleted
-    )
+    part = Slice(page.page_size, (page.page - 1) * page.page_size)
+    rows, total = await store.list_meters(connection, scope, order, part, deleted=page.include_deleted)
     return JsonReply(
         [meter_json(row) for row in rows], headers=page_headers(request.url, page.page, page.page_size, total)
     )

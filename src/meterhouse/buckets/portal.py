@@ -51,7 +51,7 @@ async def create_portal_token(request: Request, scope: InBucket, connection: Tra
         "allowedMeterSlugs": body.allowed_meter_slugs,
     }
     token = jwt.encode(claims, request.app.state.secrets.portal_key, _ALGORITHM)
-    answered = {
+    answered: dict[str, Any] = {
         "id": token_id,
         "subject": body.subject,
         "createdAt": rfc3339(now),

@@ -161,47 +161,64 @@ def _statement(scope: Scope, meter: Meter, question: Question) -> Select[Any]:
     Groups go by the columns' labels: a bound parameter repeated in GROUP BY would be another expression to Postgres.
     """
     e = events.c
-    source: FromClause = events
-    where = [occurred(meter, scope, question.start, question.end, to_inclusive=question.to_inclusive)]
-    used = {*question.group_by, *question.filters}
-    paths = {key: Extraction(e.data, parse_path(meter.group_by[key]), f"path_{key}") for key in sorted(used)}
-    value = None
+    paths = {
+        key: Extraction(e.data, parse_path(meter.group_by[key]), f"path_{key}")
+        for key in sorted({*question.group_by, *question.filters})
+    }
+    metered = None
     if meter.aggregation != "COUNT" and meter.value_property is not None:
-        value = Extraction(e.data, parse_path(meter.value_property), "metered_value")
-    for extraction in [*paths.values(), *([value] if value else [])]:
+        metered = Extraction(e.data, parse_path(meter.value_property), "metered_value")
+    source: FromClause = events
+    for extraction in [*paths.values(), *([metered] if metered else [])]:
         if extraction.lateral is not None:
             source = source.outerjoin(extraction.lateral, true())
-
-    keys: dict[str, ColumnElement[Any]] = {}
-    if question.window_size is not None:
-        keys["key_window"] = func.date_trunc(question.window_size.lower(), e.time, question.zone.key)
-    if question.by_subject:
-        keys["key_subject"] = e.subject
-    if question.subjects:
-        where.append(e.subject.in_(question.subjects))
     if question.customer_ids:
         owner = customer_subjects.c
         owned = and_(owner.account_id == e.account_id, owner.bucket_no == e.bucket_no, owner.subject == e.subject)
         source = source.join(customer_subjects, owned)
-        where.append(owner.customer_id.in_(question.customer_ids))
-        keys["key_customer"] = owner.customer_id
-    subscription = func.coalesce(e.attributes.op("->>", return_type=Text())("subscription"), "")
-    if question.subscriptions:
-        where.append(subscription.in_(question.subscriptions))
-    if question.by_subscription:
-        keys["key_subscription"] = subscription
-    for key, condition in question.filters.items():
-        where.append(compare_text(condition, paths[key].text(), paths[key].exists()))
-
-    nothing = literal_column("NULL::text")
-    fixed = [
-        keys.get(f"key_{name}", nothing).label(f"key_{name}")
-        for name in ("window", "subject", "customer", "subscription")
-    ]
+    keys = _keys(question)
+    nothing: ColumnElement[Any] = literal_column("NULL::text")
+    fixed = [keys.get(name, nothing).label(name) for name in _FIXED_KEYS]
     groups = [paths[key].text().label(f"key_group_{number}") for number, key in enumerate(question.group_by)]
-    columns = [_aggregate(meter, value), func.min(e.time), func.max(e.time), *fixed, *groups]
-    labels = [*keys, *(group.name for group in groups)]
-    return select(*columns).select_from(source).where(*where).group_by(*labels).having(func.count() > 0)
+    during = occurred(meter, scope, question.start, question.end, to_inclusive=question.to_inclusive)
+    return (
+        select(_aggregate(meter, metered), func.min(e.time), func.max(e.time), *fixed, *groups)
+        .select_from(source)
+        .where(during, *_filters(question, paths))
+        .group_by(*keys, *(group.name for group in groups))
+        .having(func.count() > 0)
+    )
+
+
+_FIXED_KEYS = ("key_window", "key_subject", "key_customer", "key_subscription")
+_SUBSCRIPTION = func.coalesce(events.c.attributes.op("->>", return_type=Text())("subscription"), "")
+
+
+def _keys(question: Question) -> dict[str, ColumnElement[Any]]:
+    """What the question groups by, besides the meter's own groups."""
+    keys: dict[str, ColumnElement[Any]] = {}
+    if question.window_size is not None:
+        keys["key_window"] = func.date_trunc(question.window_size.lower(), events.c.time, question.zone.key)
+    if question.by_subject:
+        keys["key_subject"] = events.c.subject
+    if question.by_customer:
+        keys["key_customer"] = customer_subjects.c.customer_id
+    if question.by_subscription:
+        keys["key_subscription"] = _SUBSCRIPTION
+    return keys
+
+
+def _filters(question: Question, paths: Mapping[str, Extraction]) -> list[ColumnElement[bool]]:
+    filters = [
+        compare_text(condition, paths[key].text(), paths[key].exists()) for key, condition in question.filters.items()
+    ]
+    if question.subjects:
+        filters.append(events.c.subject.in_(question.subjects))
+    if question.customer_ids:
+        filters.append(customer_subjects.c.customer_id.in_(question.customer_ids))
+    if question.subscriptions:
+        filters.append(_SUBSCRIPTION.in_(question.subscriptions))
+    return filters
 
 
 def _aggregate(meter: Meter, value: Extraction | None) -> ColumnElement[Any]:
@@ -218,8 +235,7 @@ def _aggregate(meter: Meter, value: Extraction | None) -> ColumnElement[Any]:
         carried = array([extract("epoch", e.time), extract("epoch", e.ingested_at), cast(e.seq, Numeric), number])
         greatest = func.max(carried, type_=ARRAY(Numeric)).filter(number.is_not(None))
         return func.trim_scale(Grouping(cast(greatest, ARRAY(Numeric)))[4])
-    aggregate = {"SUM": func.sum, "AVG": func.avg, "MIN": func.min, "MAX": func.max}[meter.aggregation]
-    return func.trim_scale(aggregate(number))
+    return func.trim_scale(getattr(func, meter.aggregation.lower())(number))
 
 
 def compare_text(

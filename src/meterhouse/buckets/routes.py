@@ -15,7 +15,7 @@ from meterhouse.buckets import customers, events, meters, portal, store, usage
 from meterhouse.buckets.payloads import BucketCreate, bucket_json
 from meterhouse.database import Transaction
 from meterhouse.errors import ForbiddenError, NotFoundError
-from meterhouse.wire import JsonReply, read_model
+from meterhouse.wire import JsonReply, Slice, read_model
 
 SEED_MOUNT = "/v3/metering/{bucketId}"
 OPENMETER_MOUNT = "/api/v1"
@@ -30,7 +30,9 @@ class BucketPage(BaseModel):
 
 @buckets.get("")
 async def list_buckets(caller: Admitted, connection: Transaction, page: Annotated[BucketPage, Query()]) -> Response:
-    rows, total = await store.list_buckets(connection, caller.account_id, caller.bucket_no, page.limit, page.offset)
+    rows, total = await store.list_buckets(
+        connection, caller.account_id, caller.bucket_no, Slice(page.limit, page.offset)
+    )
     data = [bucket_json(row) for row in rows]
     return JsonReply({"data": data, "limit": page.limit, "offset": page.offset, "total": total})
 

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import (
     ColumnElement,
+    Result,
     Row,
     RowMapping,
     Select,
@@ -26,6 +27,7 @@ from ulid import ULID
 
 from meterhouse.errors import ConflictError
 from meterhouse.tables import accounts, bucket_meters, buckets, customer_subjects, customers, event_conflicts, events
+from meterhouse.wire import Slice
 
 if TYPE_CHECKING:
     from meterhouse.buckets.scope import Scope
@@ -64,10 +66,10 @@ def _visible_buckets(account_id: UUID, bucket_no: int | None) -> Select[Any]:
 
 
 async def list_buckets(
-    connection: AsyncConnection, account_id: UUID, bucket_no: int | None, limit: int, offset: int
+    connection: AsyncConnection, account_id: UUID, bucket_no: int | None, part: Slice
 ) -> tuple[Sequence[RowMapping], int]:
     visible = _visible_buckets(account_id, bucket_no)
-    page = visible.order_by(buckets.c.bucket_no).limit(limit).offset(offset)
+    page = visible.order_by(buckets.c.bucket_no).limit(part.limit).offset(part.offset)
     total = (await connection.execute(select(func.count()).select_from(visible.subquery()))).scalar_one()
     return (await connection.execute(page)).mappings().all(), total
 
@@ -76,7 +78,8 @@ async def read_bucket(
     connection: AsyncConnection, account_id: UUID, bucket_no: int | None, bucket_id: str
 ) -> RowMapping | None:
     statement = _visible_buckets(account_id, bucket_no).where(buckets.c.id == bucket_id)
-    return (await connection.execute(statement)).mappings().first()
+    found: Result[Any] = await connection.execute(statement)
+    return found.mappings().first()
 
 
 # --- meters ------------------------------------------------------------------------------------------------------
@@ -91,15 +94,16 @@ METER_ORDER: Mapping[str, Any] = {
 
 
 async def list_meters(
-    connection: AsyncConnection, scope: "Scope", order: ColumnElement[Any], limit: int, offset: int, *, deleted: bool
+    connection: AsyncConnection, scope: "Scope", order: ColumnElement[Any], part: Slice, *, deleted: bool
 ) -> tuple[Sequence[RowMapping], int]:
     """One page and how many there are in all."""
     condition = _inside(bucket_meters, scope)
     if not deleted:
         condition = and_(condition, bucket_meters.c.deleted_at.is_(None))
-    page = select(bucket_meters).where(condition).order_by(order, bucket_meters.c.id).limit(limit).offset(offset)
+    page = select(bucket_meters).where(condition).order_by(order, bucket_meters.c.id)
     total = select(func.count()).select_from(bucket_meters).where(condition)
-    return (await connection.execute(page)).mappings().all(), (await connection.execute(total)).scalar_one()
+    rows = await connection.execute(page.limit(part.limit).offset(part.offset))
+    return rows.mappings().all(), (await connection.execute(total)).scalar_one()
 
 
 async def find_meter(connection: AsyncConnection, scope: "Scope", id_or_slug: str) -> RowMapping | None:
@@ -107,7 +111,8 @@ async def find_meter(connection: AsyncConnection, scope: "Scope", id_or_slug: st
     by_slug = and_(bucket_meters.c.slug == id_or_slug, bucket_meters.c.deleted_at.is_(None))
     named = or_(bucket_meters.c.id == id_or_slug.upper(), by_slug)
     statement = select(bucket_meters).where(_inside(bucket_meters, scope), named)
-    return (await connection.execute(statement)).mappings().first()
+    found: Result[Any] = await connection.execute(statement)
+    return found.mappings().first()
 
 
 async def meters_of_types(connection: AsyncConnection, scope: "Scope", types: set[str]) -> Sequence[RowMapping]:
@@ -123,10 +128,11 @@ async def meters_of_types(connection: AsyncConnection, scope: "Scope", types: se
 async def create_meter(connection: AsyncConnection, scope: "Scope", values: dict[str, Any]) -> RowMapping:
     statement = insert(bucket_meters).values(_owner(scope) | {"id": str(ULID())} | values).returning(bucket_meters)
     try:
-        return (await connection.execute(statement)).mappings().one()
+        found: Result[Any] = await connection.execute(statement)
     except IntegrityError as error:
         _raise_if(error, "bucket_meters_live_slug_key", "meter with the same slug already exists")
         raise
+    return found.mappings().one()
 
 
 async def update_meter(
@@ -139,14 +145,15 @@ async def update_meter(
         .values(values)
         .returning(bucket_meters)
     )
-    return (await connection.execute(statement)).mappings().first()
+    found: Result[Any] = await connection.execute(statement)
+    return found.mappings().first()
 
 
 # --- customers ---------------------------------------------------------------------------------------------------
 
 
 async def list_customers(
-    connection: AsyncConnection, scope: "Scope", filters: Mapping[str, str], limit: int, offset: int, *, deleted: bool
+    connection: AsyncConnection, scope: "Scope", filters: Mapping[str, str], part: Slice, *, deleted: bool
 ) -> tuple[Sequence[RowMapping], int]:
     """`filters`: key, name, primaryEmail by substring, subject exactly; one page and how many there are in all."""
     c = customers.c
@@ -158,9 +165,10 @@ async def list_customers(
             conditions.append(column.icontains(filters[name], autoescape=True))
     if "subject" in filters:
         conditions.append(c.subject_keys.contains([filters["subject"]]))
-    page = select(customers).where(*conditions).order_by(c.created_at, c.id).limit(limit).offset(offset)
+    page = select(customers).where(*conditions).order_by(c.created_at, c.id)
     total = select(func.count()).select_from(customers).where(*conditions)
-    return (await connection.execute(page)).mappings().all(), (await connection.execute(total)).scalar_one()
+    rows = await connection.execute(page.limit(part.limit).offset(part.offset))
+    return rows.mappings().all(), (await connection.execute(total)).scalar_one()
 
 
 async def find_customer(connection: AsyncConnection, scope: "Scope", id_or_key: str) -> RowMapping | None:
@@ -171,7 +179,8 @@ async def find_customer(connection: AsyncConnection, scope: "Scope", id_or_key: 
         .where(_inside(customers, scope), or_(customers.c.id == id_or_key, by_key))
         .order_by(customers.c.id != id_or_key)
     )
-    return (await connection.execute(statement)).mappings().first()
+    found: Result[Any] = await connection.execute(statement)
+    return found.mappings().first()
 
 
 async def existing_customers(connection: AsyncConnection, scope: "Scope", ids: Sequence[str]) -> set[str]:
@@ -190,7 +199,8 @@ async def customers_of_subjects(connection: AsyncConnection, scope: "Scope", sub
 
 async def create_customer(connection: AsyncConnection, scope: "Scope", values: dict[str, Any]) -> RowMapping:
     statement = insert(customers).values(_owner(scope) | {"id": str(ULID())} | values).returning(customers)
-    row = (await connection.execute(statement)).mappings().one()
+    found: Result[Any] = await connection.execute(statement)
+    row = found.mappings().one()
     await _own_subjects(connection, scope, row)
     return row
 
@@ -205,7 +215,8 @@ async def update_customer(
         .values(values)
         .returning(customers)
     )
-    row = (await connection.execute(statement)).mappings().first()
+    found: Result[Any] = await connection.execute(statement)
+    row = found.mappings().first()
     if row is not None:
         owned = and_(_inside(customer_subjects, scope), customer_subjects.c.customer_id == customer_id)
         await connection.execute(delete(customer_subjects).where(owned))

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from decimal import Decimal
 from typing import Any
 
 from meterhouse.rules.jsonpath import MISSING, first_scalar, parse_path
@@ -19,6 +18,10 @@ def value_problem(aggregation: str, value_property: str | None, data: Mapping[st
     if data is None:
         return "invalid event: null and missing value property"
     value = first_scalar(data, parse_path(value_property))
+    return _unusable(aggregation, value_property, value)
+
+
+def _unusable(aggregation: str, value_property: str, value: Any) -> str | None:
     if value is MISSING:
         return f'invalid event: missing value property: "{value_property}"'
     if value is None:
@@ -27,10 +30,7 @@ def value_problem(aggregation: str, value_property: str | None, data: Mapping[st
         return "invalid event: value cannot be empty" if value == "" else None
     if isinstance(value, bool):
         return "unsupported value property type: bool"
-    if isinstance(value, str):
-        return _text_problem(value)
-    assert isinstance(value, (int, Decimal)), "JSON is read with exact numbers"
-    return None
+    return _text_problem(value) if isinstance(value, str) else None
 
 
 def _text_problem(text: str) -> str | None:
