@@ -33,7 +33,9 @@ class Served:
         self.output = self.folder / f"output-{self.starts}"
         with self.output.open("wb") as out, (self.folder / f"log-{self.starts}").open("wb") as log:
             environment = PLAIN | {"METERHOUSE_PORT": str(self.port), "METERHOUSE_RATE_LIMITS": "off"}
-            self.process = subprocess.Popen([*COMMAND, "serve"], cwd=self.folder, env=environment, stdout=out, stderr=log)
+            self.process = subprocess.Popen(
+                [*COMMAND, "serve"], cwd=self.folder, env=environment, stdout=out, stderr=log
+            )
 
     def wait_until_ready(self) -> None:
         for _ in range(600):
@@ -90,7 +92,9 @@ def test_the_printed_lines_count_an_event(served):
 
 def test_a_second_server_on_the_folder_is_refused_in_one_line(served):
     environment = PLAIN | {"METERHOUSE_PORT": str(free_port())}
-    second = subprocess.run([*COMMAND, "serve"], cwd=served.folder, env=environment, capture_output=True, text=True, timeout=30)
+    second = subprocess.run(
+        [*COMMAND, "serve"], cwd=served.folder, env=environment, capture_output=True, text=True, timeout=30, check=False
+    )
     assert second.returncode == 1
     assert len(second.stderr.splitlines()) == 1
     assert "already in use" in second.stderr
@@ -98,14 +102,23 @@ def test_a_second_server_on_the_folder_is_refused_in_one_line(served):
 
 def test_a_used_port_is_refused_in_one_line(served, tmp_path):
     environment = PLAIN | {"METERHOUSE_PORT": str(served.port)}
-    second = subprocess.run([*COMMAND, "serve"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=30)
+    second = subprocess.run(
+        [*COMMAND, "serve"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=30, check=False
+    )
     assert second.returncode == 1
     assert len(second.stderr.splitlines()) == 1
     assert str(served.port) in second.stderr
 
 
 def test_the_operator_commands_use_the_running_server(served):
-    listed = subprocess.run([*COMMAND, "buckets", "list", "--json"], cwd=served.folder, env=PLAIN, capture_output=True, text=True)
+    listed = subprocess.run(
+        [*COMMAND, "buckets", "list", "--json"],
+        cwd=served.folder,
+        env=PLAIN,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert [bucket["bucketId"] for bucket in json.loads(listed.stdout)] == [served.credentials["bucketId"]]
 
 
@@ -121,7 +134,14 @@ async def send_with_retries(served, numbers, failures):
     async def sender(client):
         while not waiting.empty():
             number = waiting.get_nowait()
-            event = {"id": str(number), "source": "crash", "specversion": "1.0", "type": "crash", "subject": "s", "data": {"n": number}}
+            event = {
+                "id": str(number),
+                "source": "crash",
+                "specversion": "1.0",
+                "type": "crash",
+                "subject": "s",
+                "data": {"n": number},
+            }
             while True:
                 try:
                     answer = await client.post("/api/v1/events", json=event)

@@ -11,7 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from psycopg import InterfaceError as DriverInterfaceError
 from psycopg import OperationalError as DriverOperationalError
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import DataError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -28,7 +28,9 @@ from meterhouse.buckets.scope import BucketCache
 from meterhouse.buckets.writer import EventWriter
 from meterhouse.database import make_engine, ping, require_current_schema
 from meterhouse.edge import Edge, answer_error, answer_http_error
-from meterhouse.errors import MeterhouseError, UnavailableError, bad_fields
+from meterhouse.errors import BadRequestError, MeterhouseError, UnavailableError, bad_fields
+from meterhouse.meter_types import routes as meter_types
+from meterhouse.meters import routes as meters
 from meterhouse.settings import Settings, SettingsError
 from meterhouse.wire import JsonReply, field_errors
 
@@ -48,7 +50,11 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     for away in (OperationalError, InterfaceError, PoolTimeoutError, DriverOperationalError, DriverInterfaceError):
         app.add_exception_handler(away, _answer_unavailable)
+    for unstorable in (DataError, UnicodeEncodeError):
+        app.add_exception_handler(unstorable, _answer_unstorable)
     app.include_router(access.router)
+    app.include_router(meter_types.router)
+    app.include_router(meters.router)
     buckets.include_in(app)
     for health in (livez, readyz, metrics):
         app.add_api_route(f"/{health.__name__}", health, methods=["GET"])
@@ -113,6 +119,12 @@ async def _answer_unavailable(request: Request, error: Exception) -> Response:
     return await answer_error(
         request, UnavailableError("the database is unavailable: try again", headers={"Retry-After": "1"})
     )
+
+
+async def _answer_unstorable(request: Request, error: Exception) -> Response:
+    """Values are checked where they are read; this is for what slipped through, which is input all the same."""
+    _log.warning("the database refused a value: %s", str(error).partition("\n")[0])
+    return await answer_error(request, BadRequestError("a value in the request cannot be stored or compared"))
 
 
 async def livez() -> Response:

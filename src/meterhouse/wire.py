@@ -38,7 +38,10 @@ class JsonReply(Response):
     media_type = "application/json"
 
     def render(self, content: Any) -> bytes:
-        return _encode(content)
+        try:
+            return _encode(content)
+        except UnicodeEncodeError:  # an error that quotes a caller's lone surrogate
+            return json.dumps(content, default=str).encode()
 
 
 def rfc3339(instant: datetime | None) -> str | None:

@@ -30,7 +30,10 @@ def fail(installation, *arguments: str) -> str:
 def test_an_account_is_made_listed_and_revoked(installation):
     made = installation.run("accounts", "create", "--name", "Example Ltd")
     assert (made["name"], made["revokedAt"]) == ("Example Ltd", None)
+    default_bucket = made.pop("bucketId")
     assert made in installation.run("accounts", "list")
+    buckets = installation.run("buckets", "list", "--account", made["accountId"])
+    assert [bucket["bucketId"] for bucket in buckets] == [default_bucket]
     revoked = installation.run("accounts", "revoke", made["accountId"])
     assert revoked["revokedAt"] is not None
     assert installation.run("accounts", "revoke", made["accountId"]) == revoked
@@ -69,9 +72,9 @@ def test_an_api_key_may_be_of_one_bucket_of_its_account(installation, make_accou
 def test_a_bucket_is_made_listed_and_revoked(installation, make_account):
     account_id = make_account()
     made = installation.run("buckets", "create", "--account", account_id)
-    assert installation.run("buckets", "list", "--account", account_id) == [made]
+    assert made in installation.run("buckets", "list", "--account", account_id)
     assert installation.run("buckets", "revoke", made["bucketId"])["revokedAt"]
-    assert installation.run("buckets", "list", "--account", account_id) == []
+    assert made not in installation.run("buckets", "list", "--account", account_id)
     assert made["bucketId"] in fail(installation, "buckets", "revoke", made["bucketId"])
 
 

@@ -5,8 +5,8 @@ from meterhouse.access.token_bucket import policy, units
 from meterhouse.settings import Rate, Settings, SettingsError
 
 
-def test_every_scope_that_an_operation_needs_can_be_held_by_an_api_key():
-    assert {operation.scope for operation in OPERATIONS.values()} - {None} <= set(BUCKET_SCOPES)
+def test_every_scope_that_an_operation_needs_can_be_held_by_an_application():
+    assert {operation.scope for operation in OPERATIONS.values()} - {None} <= set(ALL_SCOPES)
     assert set(BUCKET_SCOPES) < set(ALL_SCOPES)
     assert list(ALL_SCOPES) == sorted(set(ALL_SCOPES))
 

@@ -3,15 +3,6 @@
 import pytest
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _no_certificates(tmp_path_factory):
-    """Nothing here speaks TLS: an empty directory spares every client the 15 ms of reading all certificates."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("SSL_CERT_FILE", raising=False)
-        patch.setenv("SSL_CERT_DIR", str(tmp_path_factory.mktemp("certificates")))
-        yield
-
-
 @pytest.fixture
 def bucket(make_bucket):
     """A fresh bucket whose connections end with the test, so that thousands of tests do not run out of files."""

@@ -113,7 +113,10 @@ def _show_bucket(row: store.AnyRow) -> dict[str, Any]:
 
 
 async def create_account(work: Work) -> Result:
-    return _show_account(await store.create_account(work.connection, work.arguments.name, work.now))
+    """With its default bucket, so that a key of the account has somewhere to send events."""
+    row = await store.create_account(work.connection, work.arguments.name, work.now)
+    bucket = await store.create_bucket(work.connection, row.account_id, "default", work.now)
+    return _show_account(row) | {"bucketId": bucket.id}
 
 
 async def list_accounts(work: Work) -> Result:

@@ -50,7 +50,6 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType(
         "get_customer": Operation("read:customers", _ORDINARY),
         "update_customer": Operation("update:customers", _ORDINARY),
         "delete_customer": Operation("delete:customers", _ORDINARY),
-        "list_subjects": Operation("read:customers", _ORDINARY),
         "create_portal_token": Operation("create:portal_tokens", _ORDINARY),
         "list_portal_tokens": Operation("create:portal_tokens", _ORDINARY),
         "invalidate_portal_tokens": Operation("create:portal_tokens", _ORDINARY),

@@ -14,7 +14,7 @@ from meterhouse.buckets import store
 from meterhouse.buckets.query import compare_text
 from meterhouse.buckets.scope import Scope
 from meterhouse.errors import bad_field
-from meterhouse.rules.filters import FilterError, parse_filter
+from meterhouse.rules.filters import Condition, FilterError, OneOf, parse_filter
 from meterhouse.rules.instants import parse_instant
 from meterhouse.rules.metering import value_problem
 from meterhouse.tables import customer_subjects
@@ -74,22 +74,30 @@ def read_event_filter(text: str, scope: Scope) -> list[Where]:
 def _event_filter(name: str, value: Any, scope: Scope) -> Where:
     path = f"filter.{name}"
     if name in ("id", "source", "subject", "type"):
-        try:
-            condition = parse_filter(value, path)
-        except FilterError as error:
-            field, _, message = str(error).partition(": ")
-            raise bad_field(field, message) from None
+        condition = _condition(value, path)
         return lambda c: compare_text(condition, c[name])
     if name == "customerId":
-        ids = value.get("$in") if isinstance(value, dict) else None
-        if not isinstance(ids, list) or not all(isinstance(item, str) for item in ids) or len(value) != 1:
-            raise bad_field(path, 'must be {"$in": [customer ids]}')
-        return of_customers(scope, ids)
+        return of_customers(scope, _customer_ids(value, path))
     if name in ("time", "ingestedAt"):
         column = "time" if name == "time" else "ingested_at"
         compare = _time_filter(value, path, depth=0)
         return lambda c: compare(c[column])
     raise bad_field(path, "unknown member: use id, source, subject, type, customerId, time or ingestedAt")
+
+
+def _condition(value: Any, path: str) -> Condition:
+    try:
+        return parse_filter(value, path)
+    except FilterError as error:
+        field, _, message = str(error).partition(": ")
+        raise bad_field(field, message) from None
+
+
+def _customer_ids(value: Any, path: str) -> tuple[str, ...]:
+    condition = _condition(value, path)
+    if not isinstance(condition, OneOf) or condition.negated:
+        raise bad_field(path, 'must be {"$in": [customer ids]}')
+    return condition.values
 
 
 _Compare = Callable[[Any], ColumnElement[bool]]

@@ -101,7 +101,7 @@ class CustomerBody(_Body):
 
 class PortalTokenCreate(_Body):
     subject: SubjectKey
-    allowed_meter_slugs: Annotated[list[str], Field(min_length=1, max_length=100)] | None = None
+    allowed_meter_slugs: Annotated[list[Text], Field(min_length=1, max_length=100)] | None = None
     expires_at: Instant | None = None
 
 
