@@ -128,7 +128,10 @@ def test_without_redis_usage_flows_and_readyz_and_a_metric_say_so(start_api, ins
 
 def test_metrics_count_requests_by_operation_and_status(api, bucket):
     bucket.openmeter.get("/meters/nothing")
-    assert 'meterhouse_requests_total{operation="get_bucket_meter",status="404"}' in httpx.get(f"{api.base_url}/metrics").text
+    assert (
+        'meterhouse_requests_total{operation="get_bucket_meter",status="404"}'
+        in httpx.get(f"{api.base_url}/metrics").text
+    )
 
 
 def test_a_log_line_carries_the_request_id_and_no_payload_or_secret(api, bucket):
