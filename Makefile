@@ -22,7 +22,7 @@ lint: $(VENV)/ready  ## style, types and layer rules
 	$(BIN)/lint-imports
 
 bench: $(VENV)/ready  ## measure the hot paths on this machine
-	$(BIN)/python tests/bench.py
+	$(BIN)/python -m tests.bench
 
 lock:  ## resolve the lock files again (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --group dev pyproject.toml -o requirements.lock

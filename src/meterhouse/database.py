@@ -15,6 +15,8 @@ from fastapi import Depends, Request
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from meterhouse.wire import read_body
+
 STATEMENT_TIMEOUT_SECONDS = 60
 LOCK_TIMEOUT_SECONDS = 10
 
@@ -58,6 +60,9 @@ def _with_driver(url: str) -> str:
 
 
 async def transaction(request: Request) -> AsyncIterator[AsyncConnection]:
+    if request.method not in ("GET", "HEAD", "DELETE"):
+        # Before a connection is taken: a client that sends slowly must not hold one.
+        await read_body(request)
     engine: AsyncEngine = request.app.state.engine
     async with engine.begin() as connection:
         yield connection

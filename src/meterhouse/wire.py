@@ -17,6 +17,7 @@ from meterhouse.rules.instants import format_instant
 from meterhouse.rules.numbers import parse_decimal
 
 MAX_BODY_BYTES = 1024 * 1024
+_BODY = "meterhouse.body"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,13 @@ def page_headers(url: URL, page: int, page_size: int, total: int) -> dict[str, s
 
 
 async def read_body(request: Request, limit: int = MAX_BODY_BYTES) -> bytes:
-    """The whole body; more than `limit` bytes is a TooLargeError, noticed before they are all read."""
+    """The whole body; more than `limit` bytes is a TooLargeError, noticed before they are all read.
+
+    It is read once and kept: database.transaction has read it before a route asks for it.
+    """
+    if _BODY in request.scope:
+        kept: bytes = request.scope[_BODY]
+        return kept
     message = f"the request body has more than {limit} bytes"
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > limit:
@@ -73,7 +80,9 @@ async def read_body(request: Request, limit: int = MAX_BODY_BYTES) -> bytes:
         if size > limit:
             raise TooLargeError(message)
         chunks.append(chunk)
-    return b"".join(chunks)
+    body = b"".join(chunks)
+    request.scope[_BODY] = body
+    return body
 
 
 def decode_json(body: bytes) -> Any:

@@ -21,6 +21,8 @@ class Operation:
 
 _ORDINARY = Rate(requests=10_000, window_seconds=300, burst=1_000)
 _EVENTS = Rate(requests=300_000, window_seconds=300, burst=1_000)
+_METER_TYPES = Rate(requests=5_000, window_seconds=300, burst=100)
+_METERS = Rate(requests=10_000, window_seconds=300, burst=10_000)
 _TOKENS = Rate(requests=1_000, window_seconds=300, burst=1_000)
 # Wrong secrets from one address for one client; enough for a person who pastes the wrong one.
 _FAILED_LOGINS = Rate(requests=10, window_seconds=60, burst=10)
@@ -29,6 +31,16 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType(
     {
         "create_access_token": Operation(None, _TOKENS),
         "failed_login": Operation(None, _FAILED_LOGINS),
+        "list_meter_types": Operation("read:meter_types", _METER_TYPES),
+        "create_meter_type": Operation("create:meter_types", _METER_TYPES),
+        "delete_meter_type": Operation("delete:meter_types", _METER_TYPES),
+        "get_meter_type": Operation("read:meter_types", _METER_TYPES),
+        "update_meter_type": Operation("update:meter_types", _METER_TYPES),
+        "list_meters": Operation("read:meters", _METERS),
+        "create_meter": Operation("create:meters", _METERS),
+        "delete_meter": Operation("delete:meters", _METERS),
+        "get_meter": Operation("read:meters", _METERS),
+        "update_meter": Operation("update:meters", _METERS),
         "list_buckets": Operation("read:buckets", _ORDINARY),
         "create_bucket": Operation("create:buckets", _ORDINARY),
         "get_bucket": Operation("read:buckets", _ORDINARY),

@@ -9,22 +9,13 @@ from sqlalchemy import RowMapping
 
 from meterhouse.rules.instants import parse_instant
 from meterhouse.rules.jsonpath import parse_path
+from meterhouse.rules.storable import storable
 from meterhouse.wire import rfc3339
 
 SLUG = r"^[a-z0-9]+(?:_[a-z0-9]+)*$"
 GROUP_KEY = re.compile(r"[a-zA-Z_][0-9a-zA-Z_]*", re.ASCII)
 MAX_GROUP_KEYS = 64
 MAX_METADATA_MEMBERS = 50
-
-
-def _storable(text: str) -> str:
-    if "\x00" in text:
-        raise ValueError("must not contain the character U+0000")
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise ValueError("must not contain lone surrogates") from None
-    return text
 
 
 def _path(text: str) -> str:
@@ -39,7 +30,7 @@ def _group_keys(paths: dict[str, str]) -> dict[str, str]:
     return paths
 
 
-Text = Annotated[str, AfterValidator(_storable)]
+Text = Annotated[str, AfterValidator(storable)]
 Instant = Annotated[Any, BeforeValidator(lambda value: parse_instant(_require_text(value)))]
 Path = Annotated[Text, Field(min_length=1), AfterValidator(_path)]
 GroupBy = Annotated[dict[str, Path], Field(max_length=MAX_GROUP_KEYS), AfterValidator(_group_keys)]

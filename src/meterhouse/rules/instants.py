@@ -42,3 +42,8 @@ def format_instant(instant: datetime) -> str:
         head, _, tail = text.partition(".")
         text = f"{head}.{tail[:6].rstrip('0')}{tail[6:]}"
     return text.removesuffix("+00:00") + "Z" if text.endswith("+00:00") else text
+
+
+def format_milliseconds(instant: datetime) -> str:
+    """As the Usage Engine prints instants: UTC, always three digits and `Z`. What is finer is cut."""
+    return instant.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
