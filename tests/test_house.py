@@ -99,7 +99,7 @@ def test_a_setting_that_is_wrong_or_unknown_is_named(name, value):
         read_settings({name: value})
 
 
-def test_health_tells_schema_postgres_redis_and_the_writers_lag(start_api):
+def test_health_tells_schema_postgres_redis_and_the_lag_of_both_writers(start_api):
     limited = start_api(METERHOUSE_RATE_LIMITS="{}")
     ready = httpx.get(f"{limited.base_url}/readyz")
     assert ready.status_code == 200
@@ -109,7 +109,8 @@ def test_health_tells_schema_postgres_redis_and_the_writers_lag(start_api):
             "postgres": "ok",
             "schema": "current",
             "redis": "ok",
-            "writer": {"waitingEvents": 0, "lagSeconds": 0.0},
+            "writer": {"waiting": 0, "lagSeconds": 0.0},
+            "inbox": {"waiting": 0, "lagSeconds": 0.0},
         },
     }
 

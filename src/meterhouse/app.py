@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import iter_route_contexts
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from psycopg import InterfaceError as DriverInterfaceError
 from psycopg import OperationalError as DriverOperationalError
@@ -23,15 +24,20 @@ from meterhouse.access.secrets import open_secrets
 from meterhouse.access.signing import SigningKeys
 from meterhouse.access.token_bucket import open_token_buckets
 from meterhouse.access.tokens import TokenVerifier
+from meterhouse.aggregations import routes as aggregations
+from meterhouse.aliases import PathAliases, read_aliases
 from meterhouse.buckets import routes as buckets
 from meterhouse.buckets.scope import BucketCache
 from meterhouse.buckets.writer import EventWriter
+from meterhouse.collectors import routes as collectors
+from meterhouse.collectors.inbox import InboxWriter
 from meterhouse.database import make_engine, ping, require_current_schema
 from meterhouse.edge import Edge, answer_error, answer_http_error
 from meterhouse.errors import BadRequestError, MeterhouseError, UnavailableError, bad_fields
 from meterhouse.meter_types import routes as meter_types
 from meterhouse.meters import routes as meters
 from meterhouse.settings import Settings, SettingsError
+from meterhouse.streams import routes as streams
 from meterhouse.wire import JsonReply, field_errors
 
 _log = logging.getLogger(__name__)
@@ -55,9 +61,15 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(access.router)
     app.include_router(meter_types.router)
     app.include_router(meters.router)
+    collectors.include_in(app)
+    app.include_router(streams.router)
+    app.include_router(aggregations.router)
     buckets.include_in(app)
     for health in (livez, readyz, metrics):
         app.add_api_route(f"/{health.__name__}", health, methods=["GET"])
+    # Added last, it is the outermost: all that follows, errors too, sees the canonical path.
+    paths = [context.path for context in iter_route_contexts(app.router.routes) if context.path is not None]
+    app.add_middleware(PathAliases, aliases=read_aliases(settings.path_aliases, paths))
     return app
 
 
@@ -88,16 +100,18 @@ async def _shared(app: FastAPI) -> AsyncIterator[None]:
     state.tokens = TokenVerifier(state.keys, settings.audience)
     state.buckets = BucketCache(state.engine)
     state.writer = EventWriter(state.engine)
+    state.inbox = InboxWriter(state.engine)
     try:
         await require_current_schema(state.engine)
         await state.keys.start()
-        writing = asyncio.create_task(state.writer.run())
+        writing = asyncio.gather(state.writer.run(), state.inbox.run())
         # What lives for ever needs no look by the collector, whose full passes would stop requests for 70 ms.
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 50, 1000)
         yield
         state.writer.close()
+        state.inbox.close()
         await writing
     finally:
         await state.clients.close()
@@ -148,10 +162,9 @@ async def readyz(request: Request) -> Response:
     if state.settings.rate_limits != "off":
         await state.limiter.peek("failed_login", "readyz")
         checks["redis"] = "ok" if state.limiter.available else "unavailable: rate limits are not enforced"
-    checks["writer"] = {
-        "waitingEvents": state.writer.waiting_events,
-        "lagSeconds": state.writer.lag_seconds(clock.now()),
-    }
+    now = clock.now()
+    for name, writer in (("writer", state.writer), ("inbox", state.inbox)):
+        checks[name] = {"waiting": writer.waiting_size, "lagSeconds": writer.lag_seconds(now)}
     degraded = ready and not state.limiter.available
     status = "degraded" if degraded else "ok" if ready else "unavailable"
     return JsonReply({"status": status, "checks": checks}, 200 if ready else 503)

@@ -26,7 +26,10 @@ class Rate(BaseModel):
 
 def _read_json(value: object) -> object:
     if isinstance(value, str) and value.lstrip().startswith("{"):
-        return msgspec.json.decode(value)
+        try:
+            return msgspec.json.decode(value)
+        except msgspec.DecodeError as error:
+            raise ValueError(f"not JSON: {error}") from error
     return value
 
 
@@ -46,6 +49,8 @@ class Settings(BaseModel):
     """Keys the hashes of secrets and encrypts the signing keys. Default: a file in the data directory."""
     rate_limits: Annotated[Literal["off"] | dict[str, Rate], BeforeValidator(_read_json)] = {}
     """`off`, or operation → rate, laid over the defaults of access/operations.py."""
+    path_aliases: Annotated[dict[str, str], BeforeValidator(_read_json)] = {}
+    """Other path → canonical path, both with {placeholders}; read by aliases.py."""
     database_pool_size: Annotated[int, Field(ge=2, le=200)] = 10
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
@@ -66,5 +71,3 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         name, *inner = [str(part) for part in first["loc"]]
         where = PREFIX + name.upper() + "".join(f" → {part}" for part in inner if not part.startswith("dict["))
         raise SettingsError(f"{where}: {first['msg']}") from error
-    except msgspec.DecodeError as error:
-        raise SettingsError(f"{PREFIX}RATE_LIMITS: not JSON: {error}") from error

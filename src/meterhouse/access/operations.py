@@ -23,6 +23,10 @@ _ORDINARY = Rate(requests=10_000, window_seconds=300, burst=1_000)
 _EVENTS = Rate(requests=300_000, window_seconds=300, burst=1_000)
 _METER_TYPES = Rate(requests=5_000, window_seconds=300, burst=100)
 _METERS = Rate(requests=10_000, window_seconds=300, burst=10_000)
+_COLLECTORS = Rate(requests=1_000, window_seconds=300, burst=100)
+_COLLECTOR_CHANGES = Rate(requests=5, window_seconds=5, burst=1)
+_SENDS = Rate(requests=300_000, window_seconds=300, burst=1_000)
+_STREAMS = Rate(requests=5_000, window_seconds=300, burst=100)
 _TOKENS = Rate(requests=1_000, window_seconds=300, burst=1_000)
 # Wrong secrets from one address for one client; enough for a person who pastes the wrong one.
 _FAILED_LOGINS = Rate(requests=10, window_seconds=60, burst=10)
@@ -41,6 +45,17 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType(
         "delete_meter": Operation("delete:meters", _METERS),
         "get_meter": Operation("read:meters", _METERS),
         "update_meter": Operation("update:meters", _METERS),
+        "list_collectors": Operation("read:collectors", _COLLECTORS),
+        "create_collector": Operation("create:collectors", _COLLECTOR_CHANGES),
+        "delete_collector": Operation("delete:collectors", _COLLECTOR_CHANGES),
+        "get_collector": Operation("read:collectors", _COLLECTORS),
+        "update_collector": Operation("update:collectors", _COLLECTOR_CHANGES),
+        "send_data": Operation("send:data", _SENDS),
+        # Ours: whether what was sent is stored.
+        "get_ingestion": Operation("read:collectors", _ORDINARY),
+        "export_stream": Operation("read:streams", _STREAMS),
+        "list_stream_versions": Operation("read:streams", _STREAMS),
+        "lookup_aggregation_session": Operation("read:aggregation_sessions", _ORDINARY),
         "list_buckets": Operation("read:buckets", _ORDINARY),
         "create_bucket": Operation("create:buckets", _ORDINARY),
         "get_bucket": Operation("read:buckets", _ORDINARY),
