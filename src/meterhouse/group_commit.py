@@ -145,9 +145,7 @@ class GroupCommit(ABC, Generic[Item, Result]):
             return
         except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must be answered
             _log.exception("a commit of %d requests failed", len(batch))
-            unavailable = UnavailableError(
-                "the database is unavailable: send it again", headers={"Retry-After": "1"}
-            )
+            unavailable = UnavailableError("the database is unavailable: send it again", headers={"Retry-After": "1"})
             for waiting in batch:
                 _answer(waiting, unavailable if isinstance(error, _PASSING) else error)
             return
