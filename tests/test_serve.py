@@ -80,7 +80,8 @@ def served(folder):
 def test_the_first_start_prints_its_credentials_and_keeps_them_to_itself(served):
     printed = served.output.read_text()
     assert all(value in printed for value in served.credentials.values())
-    assert set(served.credentials) == {"accountId", "clientId", "clientSecret", "audience", "apiKey", "bucketId"}
+    members = {"accountId", "clientId", "clientSecret", "audience", "apiKey", "bucketId", "collectorId", "meterKey"}
+    assert set(served.credentials) == members
     assert (served.folder / ".meterhouse" / "credentials.json").stat().st_mode & 0o777 == 0o600
 
 
@@ -88,6 +89,32 @@ def test_the_printed_lines_count_an_event(served):
     lines = [line for line in served.output.read_text().splitlines() if line.strip().startswith("curl")]
     answers = [subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=True).stdout for line in lines]
     assert json.loads(answers[-1])["data"][0]["value"] == 42
+
+
+def test_what_is_sent_to_the_printed_collector_moves_a_meter_within_two_seconds(served):
+    credentials = served.credentials
+    asked = {"audience": credentials["audience"], "grant_type": "client_credentials"}
+    asked |= {"client_id": credentials["clientId"], "client_secret": credentials["clientSecret"]}
+    token = httpx.post(f"{served.url}/authentication/v1/oauth/token", json=asked).raise_for_status()
+    headers = {"Authorization": f"Bearer {token.json()['access_token']}"}
+    with httpx.Client(base_url=served.url, headers=headers) as client:
+        monthly = {"minute": "0", "hour": "0", "day": "1", "month": "*", "weekday": "*"}
+        kind = {"name": "Traffic", "aggregation": {"type": "sum"}, "unit": "GB", "timezone": "Etc/UTC"}
+        made = client.post("/usage-metering/v1/meter-types", json=kind | {"resetSchedule": monthly}).raise_for_status()
+        meter = {"meterKey": credentials["meterKey"], "meterTypeId": made.json()["id"], "userId": "ann"}
+        meter_id = client.post("/usage-metering/v1/meters", json=meter).raise_for_status().json()["id"]
+
+        def send_and_wait(value, seconds):
+            sent = {"data": {"userId": "ann", "value": 21}}
+            path = f"/online-collection/v1/collectors/{credentials['collectorId']}/send"
+            assert client.post(path, json=sent).status_code == 202
+            end = time.monotonic() + seconds
+            while client.get(f"/usage-metering/v1/meters/{meter_id}").json()["value"] != value:
+                assert time.monotonic() < end, "the meter did not move"
+                time.sleep(0.05)
+
+        send_and_wait(21, 30)  # the worker may still be starting
+        send_and_wait(42, 2)
 
 
 def test_a_second_server_on_the_folder_is_refused_in_one_line(served):

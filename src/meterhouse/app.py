@@ -37,7 +37,9 @@ from meterhouse.errors import BadRequestError, MeterhouseError, UnavailableError
 from meterhouse.meter_types import routes as meter_types
 from meterhouse.meters import routes as meters
 from meterhouse.settings import Settings, SettingsError
+from meterhouse.streams import corrections, management
 from meterhouse.streams import routes as streams
+from meterhouse.streams import secrets as stream_secrets
 from meterhouse.wire import JsonReply, field_errors
 
 _log = logging.getLogger(__name__)
@@ -63,6 +65,9 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(meters.router)
     collectors.include_in(app)
     app.include_router(streams.router)
+    app.include_router(management.router)
+    app.include_router(stream_secrets.router)
+    app.include_router(corrections.router)
     app.include_router(aggregations.router)
     buckets.include_in(app)
     for health in (livez, readyz, metrics):

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 import uvicorn
 
 from meterhouse import clock, embedded, logs
-from meterhouse.access.bootstrap import Credentials, bootstrap
 from meterhouse.access.secrets import open_secrets
 from meterhouse.app import create_app
 from meterhouse.database import make_engine, migrate
+from meterhouse.first_start import Credentials, bootstrap
 from meterhouse.settings import Settings, SettingsError
 
 WORKER_STOP_SECONDS = 20
@@ -141,7 +141,7 @@ def _greet(settings: Settings, credentials: Credentials | None) -> None:
             *(f"  {name:<13} {value}" for name, value in credentials.as_json().items()),
             "",
             "Make a meter, send an event, see it counted:",
-            *_first_steps(base_url, credentials.api_key),
+            *_first_steps(base_url, credentials.account.api_key),
             "",
         ]
     print("\n".join(lines), flush=True)  # noqa: T201 - for the person at the terminal

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 import msgspec
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 PREFIX = "METERHOUSE_"
 
@@ -33,6 +34,26 @@ def _read_json(value: object) -> object:
     return value
 
 
+def _split(value: object) -> object:
+    return tuple(value.split()) if isinstance(value, str) else value
+
+
+def _check_hosts(hosts: dict[str, str]) -> dict[str, str]:
+    for host, base_url in hosts.items():
+        if host != host.lower() or urlsplit(f"//{host}").netloc != host or not host.strip(".") or ":" in host:
+            raise ValueError(f"{host!r} is not a host's name in lower case, without scheme and port")
+        parts = urlsplit(base_url)
+        if (
+            parts.scheme not in ("http", "https")
+            or not parts.hostname
+            or parts.query
+            or parts.fragment
+            or "@" in parts.netloc
+        ):
+            raise ValueError(f"{base_url!r} is not a base URL: http or https, host and perhaps port and path")
+    return hosts
+
+
 class Settings(BaseModel):
     """What may differ between two installations. Names are those of the environment, without METERHOUSE_."""
 
@@ -51,6 +72,10 @@ class Settings(BaseModel):
     """`off`, or operation → rate, laid over the defaults of access/operations.py."""
     path_aliases: Annotated[dict[str, str], BeforeValidator(_read_json)] = {}
     """Other path → canonical path, both with {placeholders}; read by aliases.py."""
+    audiences: Annotated[tuple[str, ...], BeforeValidator(_split)] = ()
+    """What else a token request may name as the audience, separated by spaces; the tokens are the same."""
+    http_hosts: Annotated[dict[str, str], BeforeValidator(_read_json), AfterValidator(_check_hosts)] = {}
+    """Host → base URL for the calls of streams. Such a host may be private; all others must be public."""
     database_pool_size: Annotated[int, Field(ge=2, le=200)] = 10
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 

@@ -11,9 +11,9 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from meterhouse import clock
-from meterhouse.access.bootstrap import Credentials, bootstrap
 from meterhouse.access.secrets import derive_secrets, is_api_key, is_client_id, is_client_secret
 from meterhouse.database import make_engine
+from meterhouse.first_start import Credentials, bootstrap
 from meterhouse.settings import Settings
 from meterhouse.tables import metadata
 
@@ -40,9 +40,8 @@ async def new_database(installation) -> AsyncIterator[AsyncEngine]:
 
 async def count(engine: AsyncEngine) -> tuple[int, ...]:
     async with engine.connect() as connection:
-        statement = (
-            "SELECT (SELECT count(*) FROM accounts), (SELECT count(*) FROM clients), (SELECT count(*) FROM buckets)"
-        )
+        tables = ("accounts", "clients", "buckets", "collectors", "streams", "stream_runs")
+        statement = "SELECT " + ", ".join(f"(SELECT count(*) FROM {table})" for table in tables)
         return tuple((await connection.execute(text(statement))).one())
 
 
@@ -51,7 +50,7 @@ def test_only_the_first_of_many_starts_makes_an_account(installation, tmp_path: 
         async with new_database(installation) as engine:
             settings = Settings(data_dir=tmp_path)
             made = await asyncio.gather(*(bootstrap(engine, SECRETS, settings, clock.now()) for _ in range(6)))
-            assert await count(engine) == (1, 2, 1)
+            assert await count(engine) == (1, 2, 1, 1, 1, 1)
             assert await bootstrap(engine, SECRETS, settings, clock.now()) is None
             return list(made)
 
@@ -60,12 +59,13 @@ def test_only_the_first_of_many_starts_makes_an_account(installation, tmp_path: 
     assert json.loads(file.read_text()) == credentials.as_json()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert [path.name for path in tmp_path.iterdir()] == ["credentials.json"]
-    assert is_client_id(credentials.client_id)
-    assert is_client_secret(credentials.client_secret)
-    assert is_api_key(credentials.api_key)
-    assert credentials.bucket_id.startswith("mtr_")
-    assert len(credentials.bucket_id) == 28
-    assert list(credentials.as_json()) == ["accountId", "clientId", "clientSecret", "audience", "apiKey", "bucketId"]
+    assert is_client_id(credentials.account.client_id)
+    assert is_client_secret(credentials.account.client_secret)
+    assert is_api_key(credentials.account.api_key)
+    assert credentials.account.bucket_id.startswith("mtr_")
+    assert len(credentials.account.bucket_id) == 28
+    members = ["accountId", "clientId", "clientSecret", "audience", "apiKey", "bucketId", "collectorId", "meterKey"]
+    assert list(credentials.as_json()) == members
 
 
 def test_nothing_is_kept_when_the_credentials_cannot_be_written(installation, tmp_path: Path):
@@ -77,7 +77,7 @@ def test_nothing_is_kept_when_the_credentials_cannot_be_written(installation, tm
             try:
                 await bootstrap(engine, SECRETS, Settings(data_dir=blocked), clock.now())
             except OSError:
-                assert await count(engine) == (0, 0, 0)
+                assert await count(engine) == (0,) * 6
             else:
                 raise AssertionError("written to a file's inside")
             assert await bootstrap(engine, SECRETS, Settings(data_dir=tmp_path / "good"), clock.now())

@@ -117,7 +117,7 @@ async def _issue(request: Request, asked: TokenRequest) -> dict[str, Any]:
     except TooManyRequestsError as error:
         raise _slow_down(error) from error
     audience: str = state.settings.audience
-    if asked.audience.rstrip("/") + "/" != audience:
+    if asked.audience.rstrip("/") not in {one.rstrip("/") for one in (audience, *state.settings.audiences)}:
         raise OAuthError(401, "access_denied", "audience: is not this server's")
     scopes = choose_scopes(asked.scope, caller.scopes)
     return {

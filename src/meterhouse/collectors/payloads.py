@@ -1,5 +1,6 @@
 """JSON of collectors, in and out, and what may be sent to them (reference: usage-engine 1.6, 3)."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -32,13 +33,23 @@ def collector_json(row: RowMapping) -> dict[str, Any]:
     }
 
 
-def ingestion_json(row: RowMapping) -> dict[str, Any]:
-    return {
+def ingestion_json(row: RowMapping, readers: Sequence[RowMapping], rejections: Sequence[RowMapping]) -> dict[str, Any]:
+    """STORED until a stream has read it; then by which runs, and which of its records were rejected and why."""
+    body = {
         "ingestionId": row["ingestion_id"],
         "collectorId": row["collector_id"],
         "receivedAt": format_milliseconds(row["received_at"]),
-        "status": "STORED",
+        "status": "PROCESSED" if readers else "STORED",
     }
+    if not readers:
+        return body
+    return body | {
+        "processedBy": [{"streamId": one["stream_id"], "runId": one["run_id"]} for one in readers],
+        "rejected": [{name: one[column] for name, column in _REJECTED.items()} for one in rejections],
+    }
+
+
+_REJECTED = {"streamId": "stream_id", "nodeId": "node_id", "nodeName": "node_name", "error": "error"}
 
 
 def read_data(body: bytes) -> str:

@@ -87,7 +87,9 @@ async def get_ingestion(
     row = await store.find_ingestion(connection, caller.account_id, collector_id, ingestion_id)
     if row is None:
         raise NotFoundError(f"ingestion not found: {ingestion_id}")
-    return JsonReply(ingestion_json(row))
+    readers = await store.readers_of(connection, caller.account_id, collector_id, row["seq"])
+    rejections = await store.rejections_of(connection, caller.account_id, ingestion_id) if readers else []
+    return JsonReply(ingestion_json(row, readers, rejections))
 
 
 async def send_data(request: Request) -> Response:

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meterhouse.errors import ConflictError
 from meterhouse.paging import Page
-from meterhouse.tables import accounts, collectors, inbox
+from meterhouse.tables import accounts, collector_reads, collectors, inbox, rejected_records
 
 MAX_COLLECTORS = 5
 
@@ -101,10 +101,32 @@ async def delete_collector(connection: AsyncConnection, account_id: UUID, collec
 async def find_ingestion(
     connection: AsyncConnection, account_id: UUID, collector_id: UUID, ingestion_id: UUID
 ) -> RowMapping | None:
-    statement = select(inbox.c.ingestion_id, inbox.c.collector_id, inbox.c.received_at).where(
+    statement = select(inbox.c.ingestion_id, inbox.c.collector_id, inbox.c.received_at, inbox.c.seq).where(
         inbox.c.account_id == account_id,
         inbox.c.ingestion_id == ingestion_id,
         inbox.c.collector_id == collector_id,
     )
     found: Result[Any] = await connection.execute(statement)
     return found.mappings().first()
+
+
+async def readers_of(
+    connection: AsyncConnection, account_id: UUID, collector_id: UUID, seq: int
+) -> Sequence[RowMapping]:
+    """The stream runs that have read this arrival."""
+    c = collector_reads.c
+    statement = select(c.stream_id, c.run_id).where(
+        c.account_id == account_id, c.collector_id == collector_id, c.first_seq <= seq, c.last_seq >= seq
+    )
+    rows: Result[Any] = await connection.execute(statement)
+    return rows.mappings().all()
+
+
+async def rejections_of(connection: AsyncConnection, account_id: UUID, ingestion_id: UUID) -> Sequence[RowMapping]:
+    """What is in Data correction of it."""
+    c = rejected_records.c
+    statement = select(c.stream_id, c.node_id, c.node_name, c.error).where(
+        c.account_id == account_id, c.ingestion_id == ingestion_id
+    )
+    rows: Result[Any] = await connection.execute(statement.order_by(c.created_at, c.id).limit(1_000))
+    return rows.mappings().all()

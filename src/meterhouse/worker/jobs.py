@@ -9,6 +9,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from meterhouse.access.secrets import Secrets
 from meterhouse.access.signing import ensure_fresh_key, retire_keys
 from meterhouse.access.store import delete_expired_secrets
+from meterhouse.streams.correction_store import delete_forgotten_records
+from meterhouse.streams.dedup_store import delete_expired_keys
+
+MAX_DELETED = 10_000
 
 Run = Callable[[AsyncConnection, Secrets, datetime], Awaitable[object]]
 
@@ -31,8 +35,18 @@ async def _forget_secrets(connection: AsyncConnection, _: Secrets, now: datetime
     return await delete_expired_secrets(connection, now)
 
 
+async def _forget_keys(connection: AsyncConnection, _: Secrets, now: datetime) -> object:
+    return await delete_expired_keys(connection, now, MAX_DELETED)
+
+
+async def _forget_records(connection: AsyncConnection, _: Secrets, now: datetime) -> object:
+    return await delete_forgotten_records(connection, now, MAX_DELETED)
+
+
 JOBS: Mapping[str, Job] = {
     "rotate signing key": Job(3600, _rotate),
     "retire signing keys": Job(600, _retire),
     "delete expired secrets": Job(600, _forget_secrets),
+    "delete expired deduplication keys": Job(60, _forget_keys),
+    "delete forgotten rejected records": Job(60, _forget_records),
 }

@@ -1,0 +1,212 @@
+"""One step of a run: a slice of records from the readers to the writers, in one transaction, all or nothing."""
+
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Protocol, cast
+
+from sqlalchemy import RowMapping
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from meterhouse import clock
+from meterhouse.streams import correction_store, run_store
+from meterhouse.streams.function import Function, Node, Record, Services, Step, StreamError
+from meterhouse.streams.graph import Graph, read_graph
+from meterhouse.streams.nodes import REACHED, make_function, only_outputs
+from meterhouse.wire import decode_json
+
+SLICE = 1_000
+IDLE = timedelta(milliseconds=300)
+"""How soon a real-time stream looks again when nothing had arrived."""
+
+POSTPONED = timedelta(seconds=5)
+"""How long a run rests after a step that failed for another reason than the stream."""
+
+FLUSH_EVERY = timedelta(seconds=60)
+"""How often what is due by time is looked at in a real-time stream."""
+
+_IN_A_ROW = "rejectedInARow"
+
+
+class Reader(Protocol):
+    async def read(self, step: Step, limit: int) -> bool:
+        """Emits up to `limit` records; False at the end of what there is."""
+
+
+@dataclass(slots=True)
+class Progress:
+    """What a run keeps between its steps (counts and states by node, audit), and what one step adds to it."""
+
+    nodes: dict[str, dict[str, int]]
+    states: dict[str, Any]
+    audit: dict[str, Any]
+    log: list[tuple[str, str, str]] = field(default_factory=list)
+    outputs: list[tuple[str, Any]] = field(default_factory=list)
+
+    def count(self, node_id: str, name: str, amount: int) -> None:
+        self.nodes.setdefault(node_id, {"in": 0, "out": 0, "rejected": 0})[name] += amount
+
+    def add_up(self, audit: Sequence[tuple[str, str, Any]]) -> None:
+        for operation, key, value in audit:
+            self.audit[key] = value if operation == "set" else self.audit.get(key, 0) + value
+
+
+async def run_due_step(engine: AsyncEngine, services: Services) -> bool:
+    """One step of one run that is due and that nobody else is stepping; False when there is none.
+
+    The run's row stays locked to the end of the step: that is what keeps a second worker off the stream. A step that
+    dies leaves nothing, and is done again.
+    """
+    run: RowMapping | None = None
+    try:
+        async with engine.begin() as connection:
+            run = await run_store.claim(connection, clock.now())
+            if run is None:
+                return False
+            await _step(connection, run, services, clock.now())
+    except StreamError as error:
+        assert run is not None, "only a claimed run raises it"
+        async with engine.begin() as connection:
+            await run_store.abort(connection, run["account_id"], run["id"], str(error), clock.now())
+    except Exception:
+        # Perhaps it passes; meanwhile the other runs get their turn.
+        if run is not None:
+            async with engine.begin() as connection:
+                values = {"next_step_at": clock.now() + POSTPONED}
+                await run_store.keep_progress(connection, run["account_id"], run["id"], values)
+        raise
+    return True
+
+
+async def _step(connection: AsyncConnection, run: RowMapping, services: Services, now: datetime) -> None:
+    named = await run_store.named_nodes(connection, run["account_id"], run["stream_id"])
+    keys = {row["node_id"]: row["meter_key"] for row in named if row["meter_key"]}
+    graph = read_graph(decode_json(run["document"].encode()), keys)
+    progress = Progress(run["nodes"], run["state"], run["audit"])
+    walk = Walk(connection, run, graph, progress, services, now)
+    more = await walk.read()
+    more = await walk.take_requeued() or more
+    await walk.through()
+    batch = run["kind"] == "batch"
+    flush_due = now >= run["flushed_at"] + FLUSH_EVERY
+    done = batch and not more
+    if done or flush_due:
+        await walk.flush(final=done)
+    values: dict[str, Any] = {"nodes": progress.nodes, "state": progress.states, "audit": progress.audit}
+    values["next_step_at"] = now if more else now + IDLE
+    if flush_due:
+        values["flushed_at"] = now
+    if done:
+        values |= {"status": "completed", "ended_at": clock.now()}
+    account_id, run_id = run["account_id"], run["id"]
+    await run_store.keep_progress(connection, account_id, run_id, values)
+    await run_store.add_outputs(connection, account_id, run_id, progress.outputs)
+    await run_store.add_log(connection, account_id, run_id, progress.log, now)
+
+
+@dataclass(slots=True)
+class Walk:
+    """The records of one step on their way through the functions."""
+
+    connection: AsyncConnection
+    run: RowMapping
+    graph: Graph
+    progress: Progress
+    services: Services
+    now: datetime
+    functions: dict[str, Function] = field(default_factory=dict)
+    waiting: dict[str, list[Record]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for node in self.graph.nodes:
+            params = only_outputs(node.params, self.graph.wired_outputs(node.id))
+            self.functions[node.id] = make_function(Node(node.id, node.type, node.name, params, node.schema_version))
+
+    async def read(self) -> bool:
+        """A slice from every reader. Whether one of them may have more."""
+        more = False
+        for node in self.graph.nodes:
+            function = self.functions[node.id]
+            if getattr(function, "reads", False):
+                step = self._new_step(node)
+                more = await cast(Reader, function).read(step, SLICE) or more
+                await self._settle(node, step, handled=0)
+        return more
+
+    async def take_requeued(self) -> bool:
+        """Corrected records go in again at the function that rejected them. Whether there may be more."""
+        stream = (self.run["account_id"], self.run["stream_id"])
+        found = await correction_store.take_requeued(self.connection, stream, list(self.functions), SLICE)
+        for node_id, record in found:
+            self.waiting.setdefault(node_id, []).append(record)
+        return len(found) == SLICE
+
+    async def through(self) -> None:
+        for node in self.graph.nodes:
+            records = self.waiting.pop(node.id, [])
+            if records:
+                self.progress.count(node.id, "in", len(records))
+                step = self._new_step(node)
+                await self.functions[node.id].handle(records, step)
+                await self._settle(node, step, handled=len(records))
+
+    async def flush(self, *, final: bool) -> None:
+        """From readers to writers, so that what one function sends still passes through those behind it."""
+        for node in self.graph.nodes:
+            step = self._new_step(node)
+            await self.functions[node.id].flush(step, final=final)
+            await self._settle(node, step, handled=0)
+            await self.through()
+
+    def _new_step(self, node: Node) -> Step:
+        states = self.progress.states
+        return Step(
+            now=self.now,
+            account_id=self.run["account_id"],
+            stream_id=self.run["stream_id"],
+            run_id=self.run["id"],
+            connection=self.connection,
+            state=states.setdefault(node.id, {}),
+            stream_state=states.setdefault("stream", {}),
+            services=self.services,
+        )
+
+    async def _settle(self, node: Node, step: Step, *, handled: int) -> None:
+        """Hands on what a function emitted, keeps what it rejected, logged and counted."""
+        for output, records in step.emitted.items():
+            self.progress.count(node.id, "out", len(records))
+            if output == REACHED:
+                self.progress.outputs.extend((node.id, record.payload) for record in records)
+                continue
+            targets = self.graph.targets.get((node.id, output), ())
+            for place, target in enumerate(targets):
+                # The last target gets the records themselves, the others copies: scripts change what they get.
+                own = records if place == len(targets) - 1 else [deepcopy(record) for record in records]
+                self.waiting.setdefault(target, []).extend(own)
+        self.progress.log.extend((node.id, level, text) for level, text in step.log)
+        self.progress.add_up(step.audit)
+        await self._suspend(node, step, handled)
+
+    async def _suspend(self, node: Node, step: Step, handled: int) -> None:
+        """What was rejected goes to Data correction, unless the function says otherwise."""
+        rules = node.params.get("suspenseManagement") or {}
+        rejected = len(step.rejected)
+        self.progress.count(node.id, "rejected", rejected)
+        if rejected and not rules.get("enabled", True):
+            if rules.get("abortOnDisabled"):
+                raise StreamError(f"{node.name}: a record was rejected: {step.rejected[0][1]}")
+            return
+        await correction_store.add(self.connection, self.run, node, step.rejected, self.now)
+        streaks = self.progress.states.setdefault(_IN_A_ROW, {})
+        if handled > rejected and rules.get("resetOnValidEvent", True):
+            streaks.pop(node.id, None)
+        elif rejected:
+            streaks[node.id] = streaks.get(node.id, 0) + rejected
+        threshold = rules.get("eventThreshold")
+        streak = streaks.get(node.id, 0)
+        if rejected and isinstance(threshold, int) and 0 < threshold <= streak:
+            raise StreamError(
+                f"{node.name}: {streak} records in a row were rejected, at most {threshold} may be;"
+                f" the last: {step.rejected[-1][1]}"
+            )
