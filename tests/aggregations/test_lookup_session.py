@@ -6,7 +6,7 @@ import uuid
 import psycopg
 import pytest
 
-from meterhouse.aggregations.store import session_key
+from meterhouse.rules.sessions import session_key
 from tests.tenants import make_tenant, paths_of, refused
 
 

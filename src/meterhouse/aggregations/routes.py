@@ -7,10 +7,11 @@ from pydantic import AfterValidator
 from starlette.responses import Response
 
 from meterhouse.access.gate import Admitted
-from meterhouse.aggregations.store import find_session, session_key
+from meterhouse.aggregations.store import find_session
 from meterhouse.database import Transaction
 from meterhouse.errors import NotFoundError
 from meterhouse.rules.instants import format_milliseconds
+from meterhouse.rules.sessions import session_key
 from meterhouse.rules.storable import storable
 from meterhouse.wire import JsonReply
 

@@ -1,7 +1,5 @@
 """Sessions of Script aggregators: SQL. Every function takes the tenant and uses it in its WHERE."""
 
-import json
-from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -9,14 +7,6 @@ from sqlalchemy import Result, RowMapping, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meterhouse.tables import aggregation_sessions
-
-
-def session_key(values: Sequence[str]) -> str:
-    """Of the fields' values as texts, in the order of the rule: one is the key itself (reference: usage-engine 4.2).
-
-    Several are their compact JSON array, spelled as JavaScript's JSON.stringify does, which no other values share.
-    """
-    return values[0] if len(values) == 1 else json.dumps(values, separators=(",", ":"), ensure_ascii=False)
 
 
 async def find_session(connection: AsyncConnection, account_id: UUID, store_id: str, key: str) -> RowMapping | None:

@@ -1,7 +1,6 @@
 """Sessions of Script aggregators, as the run reads and writes them: SQL."""
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha1
@@ -30,11 +29,6 @@ class Store:
 def store_id(stream_id: UUID, node_id: str) -> str:
     """40 hexadecimal digits, the same for the same function as long as it lives."""
     return sha1(f"{stream_id}/{node_id}".encode(), usedforsecurity=False).hexdigest()
-
-
-def session_key(values: Sequence[str]) -> str:
-    """One value is the key itself; several are their compact JSON array, which no other values share."""
-    return values[0] if len(values) == 1 else json.dumps(values, separators=(",", ":"), ensure_ascii=False)
 
 
 @dataclass(slots=True)
