@@ -9,7 +9,6 @@ from meterhouse.streams.function import Record
 from meterhouse.streams.nodes import make_function
 from meterhouse.streams.sandbox.process import Limits
 from meterhouse.streams.scripts import open_sandbox
-from meterhouse.tables import aggregation_sessions, stream_persist
 from tests.streams.nodes.make import make_node, make_step
 
 SCRIPT_SECONDS = 1.5
@@ -41,14 +40,12 @@ def run_script(scripts):
 
 @pytest.fixture
 def with_tables(scripts, installation):
-    """`with_tables(test)`: the coroutine function gets a connection with the tables of scripts; nothing stays."""
+    """`with_tables(test)`: the coroutine function gets a connection; nothing stays."""
 
     async def run(test):
         engine = make_engine(installation.environment["METERHOUSE_DATABASE_URL"], 1)
         try:
             async with engine.connect() as connection:
-                for table in (stream_persist, aggregation_sessions):
-                    await connection.run_sync(table.create, checkfirst=True)
                 await test(connection)
                 await connection.rollback()
         finally:

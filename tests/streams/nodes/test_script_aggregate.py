@@ -36,7 +36,7 @@ async def wait(connection, node, **step):
 
 async def stored(connection):
     """By key."""
-    rows = await connection.execute(select(aggregation_sessions))
+    rows = await connection.execute(select(aggregation_sessions).where(aggregation_sessions.c.account_id == ACCOUNT_ID))
     return {row["session_key"]: dict(row) for row in rows.mappings()}
 
 
