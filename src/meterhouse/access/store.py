@@ -51,10 +51,6 @@ async def list_accounts(connection: AsyncConnection) -> list[AnyRow]:
     return list(await connection.execute(select(accounts).order_by(accounts.c.created_at, accounts.c.account_id)))
 
 
-async def get_account(connection: AsyncConnection, account_id: UUID) -> AnyRow | None:
-    return await _first(connection, select(accounts).where(accounts.c.account_id == account_id))
-
-
 async def revoke_account(connection: AsyncConnection, account_id: UUID, now: datetime) -> AnyRow | None:
     """The first revocation's time stays."""
     statement = (
@@ -225,17 +221,6 @@ async def get_bucket(connection: AsyncConnection, account_id: UUID, bucket_id: s
 async def find_bucket(connection: AsyncConnection, bucket_id: str) -> AnyRow | None:
     """By its id alone: for the operator, who names no account."""
     statement = select(buckets).where(buckets.c.id == bucket_id, buckets.c.deleted_at.is_(None))
-    return await _first(connection, statement)
-
-
-async def default_bucket(connection: AsyncConnection, account_id: UUID) -> AnyRow | None:
-    """The account's oldest live bucket: where calls go that name none."""
-    statement = (
-        select(buckets)
-        .where(buckets.c.account_id == account_id, buckets.c.deleted_at.is_(None))
-        .order_by(buckets.c.bucket_no)
-        .limit(1)
-    )
     return await _first(connection, statement)
 
 

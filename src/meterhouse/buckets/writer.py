@@ -115,10 +115,6 @@ class EventWriter(GroupCommit[_Request, list[Outcome]]):
         self._next_seq = 0
         self._last_seq = -1
 
-    @property
-    def waiting_events(self) -> int:
-        return self.waiting_size
-
     async def write(self, account_id: UUID, bucket_no: int, events: list[Event], now: datetime) -> list[Outcome]:
         """Stores the events, or raises and stores none. The outcomes are in the order of the events."""
         return await self.submit(_Request(account_id, bucket_no, events, now), len(events), now)
