@@ -36,6 +36,8 @@ from meterhouse.edge import Edge, answer_error, answer_http_error
 from meterhouse.errors import BadRequestError, MeterhouseError, UnavailableError, bad_fields
 from meterhouse.meter_types import routes as meter_types
 from meterhouse.meters import routes as meters
+from meterhouse.sandbox import routes as sandbox
+from meterhouse.sandbox.follow import FollowClock
 from meterhouse.settings import Settings, SettingsError
 from meterhouse.streams import corrections, management
 from meterhouse.streams import routes as streams
@@ -70,6 +72,9 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(corrections.router)
     app.include_router(aggregations.router)
     buckets.include_in(app)
+    if settings.sandbox:
+        app.include_router(sandbox.router)
+        app.add_middleware(FollowClock)
     for health in (livez, readyz, metrics):
         app.add_api_route(f"/{health.__name__}", health, methods=["GET"])
     # Added last, it is the outermost: all that follows, errors too, sees the canonical path.

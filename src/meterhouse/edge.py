@@ -113,7 +113,7 @@ def _reply(scope: Scope, error: MeterhouseError) -> Response:
     request_id = logs.request_id.get()
     problem: dict[str, Any] = problem_body(error, request_id)
     if path.startswith(("/v1/metering", "/v3/metering")):
-        problem["trace"] = {"timestamp": rfc3339(clock.now()), "requestId": request_id}
+        problem["trace"] = {"timestamp": rfc3339(clock.real_now()), "requestId": request_id}
     return JsonReply(problem, error.status, headers=error.headers, media_type="application/problem+json")
 
 

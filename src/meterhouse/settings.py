@@ -76,6 +76,10 @@ class Settings(BaseModel):
     """What else a token request may name as the audience, separated by spaces; the tokens are the same."""
     http_hosts: Annotated[dict[str, str], BeforeValidator(_read_json), AfterValidator(_check_hosts)] = {}
     """Host → base URL for the calls of streams. Such a host may be private; all others must be public."""
+    missed_periods: Literal["each", "collapse"] = "each"
+    """Periods that ended while nobody closed them: a record for each, or one that spans them as in the real product."""
+    sandbox: bool = False
+    """Whether /sandbox/v1 is there, which moves the clock of metering."""
     database_pool_size: Annotated[int, Field(ge=2, le=200)] = 10
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 

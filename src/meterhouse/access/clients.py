@@ -131,7 +131,7 @@ class ClientCache:
 
     async def _read_api_key(self, api_key: str) -> Client | None:
         async with self._engine.connect() as connection:
-            row = await store.find_live_client_by_key(connection, self._secrets.hash(api_key), clock.now())
+            row = await store.find_live_client_by_key(connection, self._secrets.hash(api_key), clock.real_now())
         return row and Client(_caller(row), row.expires_at)
 
     async def _read_application(self, account_id: UUID, client_id: str) -> Client | None:

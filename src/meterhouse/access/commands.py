@@ -44,7 +44,7 @@ async def _working(arguments: argparse.Namespace, settings: Settings) -> AsyncIt
         try:
             await require_current_schema(engine)
             async with engine.begin() as connection:
-                yield Work(arguments, settings, connection, clock.now())
+                yield Work(arguments, settings, connection, clock.real_now())
         finally:
             await engine.dispose()
 

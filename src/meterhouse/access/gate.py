@@ -58,7 +58,7 @@ def _bearer(request: Request) -> str:
 
 
 async def _authenticate_key(state: Any, api_key: str) -> Caller:
-    client = await state.clients.by_api_key(api_key, clock.now()) if is_api_key(api_key) else None
+    client = await state.clients.by_api_key(api_key, clock.real_now()) if is_api_key(api_key) else None
     if client is None:
         raise _unauthorized("the API key is unknown, expired or revoked")
     caller: Caller = client.caller
@@ -67,7 +67,7 @@ async def _authenticate_key(state: Any, api_key: str) -> Caller:
 
 async def _authenticate_token(state: Any, token: str) -> Caller:
     try:
-        claims = await state.tokens.verify(token, clock.now())
+        claims = await state.tokens.verify(token, clock.real_now())
     except InvalidTokenError as error:
         raise _unauthorized(str(error)) from error
     client = await state.clients.application(claims.account_id, claims.client_id)

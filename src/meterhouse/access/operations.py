@@ -98,6 +98,11 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType(
         "create_portal_token": Operation("create:portal_tokens", _ORDINARY),
         "list_portal_tokens": Operation("create:portal_tokens", _ORDINARY),
         "invalidate_portal_tokens": Operation("create:portal_tokens", _ORDINARY),
+        # Of sandboxes alone, and there of every known caller: the clock belongs to no account.
+        "get_clock": Operation(None, _ORDINARY),
+        "move_clock": Operation(None, _ORDINARY),
+        "advance_clock": Operation(None, _ORDINARY),
+        "settle_sandbox": Operation(None, _ORDINARY),
         # Carries a portal token, which is its own permission.
         "query_portal_meter": Operation(None, _ORDINARY),
     }

@@ -121,7 +121,7 @@ async def _issue(request: Request, asked: TokenRequest) -> dict[str, Any]:
         raise OAuthError(401, "access_denied", "audience: is not this server's")
     scopes = choose_scopes(asked.scope, caller.scopes)
     return {
-        "access_token": await state.keys.sign(claims_for(caller, scopes, audience, clock.now())),
+        "access_token": await state.keys.sign(claims_for(caller, scopes, audience, clock.real_now())),
         "expires_in": TOKEN_LIFETIME_SECONDS,
         "scope": " ".join(scopes),
         "token_type": "Bearer",
@@ -140,7 +140,7 @@ async def _log_in(request: Request, asked: TokenRequest) -> Caller:
     if known_shape:
         async with state.engine.connect() as connection:
             secret_hash = state.secrets.hash(asked.client_secret)
-            row = await store.log_in(connection, asked.client_id, secret_hash, clock.now())
+            row = await store.log_in(connection, asked.client_id, secret_hash, clock.real_now())
         if row is not None:
             return Caller(row.account_id, row.client_id, frozenset(row.scopes), row.bucket_no)
     await state.limiter.take("failed_login", guesser)

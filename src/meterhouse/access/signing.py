@@ -124,7 +124,7 @@ class SigningKeys:
     async def start(self) -> None:
         """Makes the installation's first key if there is none. Raises SettingsError for a wrong secret key."""
         async with self._engine.begin() as connection:
-            await ensure_fresh_key(connection, self._fernet, clock.now())
+            await ensure_fresh_key(connection, self._fernet, clock.real_now())
         await self.load()
 
     async def load(self) -> None:

@@ -13,6 +13,7 @@ from sqlalchemy import RowMapping
 
 from meterhouse.errors import BadRequestError
 from meterhouse.rules.instants import parse_instant
+from meterhouse.rules.numbers import digits
 from meterhouse.rules.periods import check_field, schedule_of
 from meterhouse.rules.thresholds import Threshold
 from meterhouse.rules.windows import find_zone
@@ -227,11 +228,7 @@ class MeterTypeCreate(MeterTypeUpdate):
 
 
 def number_json(number: Decimal | int) -> msgspec.Raw:
-    """Digit for digit and never with an exponent: 51, 176.5, 0.0000001."""
-    text = f"{number:f}" if isinstance(number, Decimal) else str(number)
-    if "." in text:
-        text = text.rstrip("0").rstrip(".")
-    return msgspec.Raw(b"0" if text == "-0" else text.encode())
+    return msgspec.Raw(digits(number).encode())
 
 
 def threshold_json(threshold: Threshold) -> dict[str, Any]:

@@ -69,7 +69,8 @@ def _copied(meter_type: RowMapping, now: datetime) -> dict[str, Any]:
         "meter_type_id": meter_type["id"],
         "delete_on_reset": False,
         "period_start": now,
-        "period_end": next_instant(schedule, zone, now),
+        "period_end": (period_end := next_instant(schedule, zone, now)),
+        "close_at": period_end,
         "created_at": now,
         "updated_at": now,
     }

@@ -1,4 +1,4 @@
-"""A meter in memory: usage applied to it, thresholds reached, periods closed (reference: usage engine 2.4 to 2.6)."""
+"""A meter in memory: usage applied to it, thresholds reached, its record (reference: usage engine 2.4 to 2.6)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,8 +9,7 @@ from uuid import UUID
 
 from meterhouse.rules.guiding import Rule, Usage, group_key
 from meterhouse.rules.instants import format_milliseconds
-from meterhouse.rules.periods import next_instant, schedule_of
-from meterhouse.rules.windows import find_zone
+from meterhouse.rules.numbers import digits
 
 Json = dict[str, Any]
 
@@ -45,6 +44,7 @@ class Meter:
     meter_meta_data: Json
     period_start: datetime
     period_end: datetime
+    last_period_hash: str | None
     created_at: datetime
     updated_at: datetime
     changed: bool = False
@@ -165,23 +165,6 @@ def threshold_record(meter: Meter, threshold: Json, now: datetime) -> Json:
     return metered_record(meter) | {"thresholdReached": dict(threshold)}
 
 
-def close_period(meter: Meter, now: datetime) -> Json:
-    """Ends the running period: its record as it stands; then the meter starts empty at the old end."""
-    record = metered_record(meter)
-    schedule = schedule_of(**meter.reset_schedule)
-    meter.period_start = meter.period_end
-    meter.period_end = next_instant(schedule, find_zone(meter.timezone), meter.period_start)
-    meter.value = None
-    meter.group_breakdowns, meter.carry_first, meter.carry_last, meter.meter_meta_data = [], {}, {}, {}
-    meter.thresholds = [
-        {name: value for name, value in threshold.items() if name != "reachedAt"} for threshold in meter.thresholds
-    ]
-    meter.updated_at = now
-    meter.changed = True
-    return record
-
-
-def plain(number: Decimal | int) -> Decimal | int:
-    """Written without exponent and trailing zeros: 51, 176.5."""
-    text = format(Decimal(number), "f")
-    return Decimal(text.rstrip("0").rstrip(".") if "." in text else text)
+def plain(number: Decimal | int) -> Decimal:
+    """Without trailing zeros."""
+    return Decimal(digits(number))

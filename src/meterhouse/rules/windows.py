@@ -3,10 +3,18 @@
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from functools import lru_cache
 from typing import Literal
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo, available_timezones, reset_tzpath
+
+import tzdata
 
 WindowSize = Literal["MINUTE", "HOUR", "DAY", "MONTH"]
 WINDOW_SIZES: tuple[WindowSize, ...] = ("MINUTE", "HOUR", "DAY", "MONTH")
+
+# The pinned package alone, not what a machine happens to have: all processes read the same rules, and can name them.
+reset_tzpath(to=())
+
+TZ_VERSION: str = tzdata.IANA_VERSION
+"""Of the time zone database: 2026f."""
 
 _MICROSECOND = timedelta(microseconds=1)
 

@@ -9,8 +9,8 @@ from uuid import UUID
 
 from cryptography.fernet import InvalidToken
 
+from meterhouse.outbound import Call, CallFailedError
 from meterhouse.streams.function import Node, Services, Step, StreamError
-from meterhouse.streams.outbound import Call, CallFailedError
 from meterhouse.streams.secret_store import find_encrypted
 
 TYPES = ("oauth2", "basic", "bearer")

@@ -14,8 +14,9 @@ from uuid import UUID
 from cryptography.fernet import Fernet
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from meterhouse.outbound import Answer, Outbound
+from meterhouse.rules.closing import Missed, Sent
 from meterhouse.streams.expiring import Expiring
-from meterhouse.streams.outbound import Answer, Outbound
 
 MAX_TOKENS = 10_000
 MAX_ANSWERS_BYTES = 32 * 1024 * 1024
@@ -54,6 +55,8 @@ class Services:
     http: Outbound
     fernet: Fernet
     """Encrypts the secrets of accounts."""
+    missed: Missed = "each"
+    """What becomes of periods that ended while nobody closed them."""
     tokens: Expiring[str] = field(default_factory=lambda: Expiring(MAX_TOKENS))
     answers: Expiring[Answer] = field(default_factory=lambda: Expiring(MAX_ANSWERS_BYTES))
 
@@ -83,6 +86,8 @@ class Step:
     """(count | sum | set, key, value)"""
     log: list[tuple[str, str]] = field(default_factory=list)
     """(info | warning | error, text)"""
+    sent: list[Sent] = field(default_factory=list)
+    """What meters sent, for their outbox."""
     services: Services | None = None
     """A worker brings them; a function that needs none can do without."""
 

@@ -10,6 +10,8 @@ from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from meterhouse import clock
+from meterhouse.metered_records.store import add_records
+from meterhouse.rules.closing import Sent
 from meterhouse.streams import correction_store, run_store
 from meterhouse.streams.function import Function, Node, Record, Services, Step, StreamError
 from meterhouse.streams.graph import Graph, read_graph
@@ -43,6 +45,7 @@ class Progress:
     audit: dict[str, Any]
     log: list[tuple[str, str, str]] = field(default_factory=list)
     outputs: list[tuple[str, Any]] = field(default_factory=list)
+    sent: list[Sent] = field(default_factory=list)
 
     def count(self, node_id: str, name: str, amount: int) -> None:
         self.nodes.setdefault(node_id, {"in": 0, "out": 0, "rejected": 0})[name] += amount
@@ -94,7 +97,7 @@ async def _step(connection: AsyncConnection, run: RowMapping, services: Services
     if done or flush_due:
         await walk.flush(final=done)
     values: dict[str, Any] = {"nodes": progress.nodes, "state": progress.states, "audit": progress.audit}
-    values["next_step_at"] = now if more else now + IDLE
+    values |= {"stepped_at": now, "next_step_at": now if more else now + IDLE}
     if flush_due:
         values["flushed_at"] = now
     if done:
@@ -103,6 +106,7 @@ async def _step(connection: AsyncConnection, run: RowMapping, services: Services
     await run_store.keep_progress(connection, account_id, run_id, values)
     await run_store.add_outputs(connection, account_id, run_id, progress.outputs)
     await run_store.add_log(connection, account_id, run_id, progress.log, now)
+    await add_records(connection, account_id, progress.sent, now, awaits_stream=False)
 
 
 @dataclass(slots=True)
@@ -186,6 +190,7 @@ class Walk:
                 self.waiting.setdefault(target, []).extend(own)
         self.progress.log.extend((node.id, level, text) for level, text in step.log)
         self.progress.add_up(step.audit)
+        self.progress.sent += step.sent
         await self._suspend(node, step, handled)
 
     async def _suspend(self, node: Node, step: Step, handled: int) -> None:

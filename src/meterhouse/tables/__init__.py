@@ -10,7 +10,8 @@ from meterhouse.tables.buckets import (
     event_seq_blocks,
     events,
 )
-from meterhouse.tables.metering import meter_types, meters
+from meterhouse.tables.delivery import deliveries, webhooks
+from meterhouse.tables.metering import meter_types, metered_record_heads, metered_records, meters
 from meterhouse.tables.runs import (
     account_secrets,
     collector_reads,
@@ -22,6 +23,7 @@ from meterhouse.tables.runs import (
     stream_persist,
     stream_runs,
 )
+from meterhouse.tables.sandbox import sandbox_clock
 from meterhouse.tables.schema import metadata
 from meterhouse.tables.streams import aggregation_sessions, collectors, inbox, inbox_seq, stream_versions, streams
 
@@ -37,6 +39,7 @@ __all__ = [
     "collectors",
     "customer_subjects",
     "customers",
+    "deliveries",
     "event_conflicts",
     "event_seq_blocks",
     "events",
@@ -44,8 +47,11 @@ __all__ = [
     "inbox_seq",
     "metadata",
     "meter_types",
+    "metered_record_heads",
+    "metered_records",
     "meters",
     "rejected_records",
+    "sandbox_clock",
     "signing_keys",
     "stream_dedup_keys",
     "stream_log",
@@ -55,4 +61,5 @@ __all__ = [
     "stream_runs",
     "stream_versions",
     "streams",
+    "webhooks",
 ]

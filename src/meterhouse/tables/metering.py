@@ -1,7 +1,8 @@
-"""Meter types and meters."""
+"""Meter types, meters, and what meters send."""
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     Boolean,
     CheckConstraint,
     Column,
@@ -13,6 +14,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     Uuid,
+    text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
@@ -74,6 +76,10 @@ meters = Table(
     Column("meter_meta_data", JSONB, nullable=False),
     instant("period_start"),
     instant("period_end"),
+    # When a worker is to close the period: its end, or later where closing has failed.
+    instant("close_at"),
+    Column("close_error", Text, nullable=True),
+    Column("last_period_hash", Text, nullable=True),  # what the next closed period is chained to
     instant("created_at"),
     instant("updated_at"),
     CheckConstraint("aggregation IN ('sum', 'increment', 'max', 'min')", "aggregation"),
@@ -87,5 +93,55 @@ meters = Table(
     Index("meters_by_type_idx", "account_id", "meter_type_id", "created_at", "id"),
     Index("meters_by_user_idx", "account_id", "user_id", "created_at", "id"),
     # Across accounts: one worker closes everybody's periods.
-    Index("meters_period_end_idx", "period_end"),
+    Index("meters_close_at_idx", "close_at"),
+)
+
+# The outbox: what meters have sent, in the order in which it was committed. `record_no` has no gaps within an account
+# (see metered_records/store), so a reader that remembers the last one misses nothing. A reset is also the statement of
+# its period: no foreign key, for it outlives its meter.
+metered_records = Table(
+    "metered_records",
+    metadata,
+    Column("account_id", Uuid, nullable=False),
+    Column("record_no", BigInteger, nullable=False),
+    Column("kind", Text, nullable=False),  # reset | threshold
+    Column("meter_id", Uuid, nullable=False),
+    Column("meter_key", Text, nullable=False),
+    instant("period_start"),
+    _json_as_sent("record"),
+    instant("recorded_at"),
+    # What a stream with the meter key has still to send through its Meter processor.
+    Column("awaits_stream", Boolean, nullable=False),
+    # Of resets: recordCount, resetSchedule, tzVersion, previousHash and hash.
+    Column("statement", JSON(none_as_null=True), nullable=True),
+    CheckConstraint("kind IN ('reset', 'threshold')", "kind"),
+    CheckConstraint("(kind = 'reset') = (statement IS NOT NULL)", "statement"),
+    PrimaryKeyConstraint("account_id", "record_no"),
+    ForeignKeyConstraint(["account_id"], ["accounts.account_id"]),
+    # A period is closed once, whoever tries it again.
+    Index(
+        "metered_records_reset_key",
+        "account_id",
+        "meter_id",
+        "period_start",
+        unique=True,
+        postgresql_where=text("kind = 'reset'"),
+    ),
+    Index(
+        "metered_records_awaits_stream_idx",
+        "account_id",
+        "meter_key",
+        "record_no",
+        postgresql_where=text("awaits_stream"),
+    ),
+)
+
+# The last number given in each account; its row is locked from there to the end of the transaction.
+metered_record_heads = Table(
+    "metered_record_heads",
+    metadata,
+    Column("account_id", Uuid, nullable=False),
+    Column("last_no", BigInteger, nullable=False),
+    PrimaryKeyConstraint("account_id"),
+    ForeignKeyConstraint(["account_id"], ["accounts.account_id"]),
 )

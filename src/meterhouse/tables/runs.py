@@ -57,6 +57,7 @@ stream_runs = Table(
     Column("error", Text, nullable=True),
     instant("started_at"),
     instant("ended_at", nullable=True),
+    instant("stepped_at"),  # not before next_step_at: there is more to do at once
     instant("next_step_at"),
     instant("flushed_at"),
     CheckConstraint("kind IN ('batch', 'realtime')", "kind"),
@@ -180,10 +181,10 @@ account_secrets = Table(
     Column("account_id", Uuid, nullable=False),
     Column("id", Uuid, nullable=False),
     Column("name", Text, nullable=False),
-    Column("type", Text, nullable=False),  # oauth2 | basic | bearer
+    Column("type", Text, nullable=False),  # oauth2 | basic | bearer | signing
     Column("encrypted", LargeBinary, nullable=False),
     instant("created_at"),
-    CheckConstraint("type IN ('oauth2', 'basic', 'bearer')", "type"),
+    CheckConstraint("type IN ('oauth2', 'basic', 'bearer', 'signing')", "type"),
     PrimaryKeyConstraint("account_id", "id"),
     UniqueConstraint("account_id", "name"),
     ForeignKeyConstraint(["account_id"], ["accounts.account_id"]),

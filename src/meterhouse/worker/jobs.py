@@ -6,6 +6,7 @@ from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from meterhouse import clock
 from meterhouse.access.secrets import Secrets
 from meterhouse.access.signing import ensure_fresh_key, retire_keys
 from meterhouse.access.store import delete_expired_secrets
@@ -21,6 +22,7 @@ Run = Callable[[AsyncConnection, Secrets, datetime], Awaitable[object]]
 class Job:
     every_seconds: int
     run: Run
+    read_clock: Callable[[], datetime] = clock.now
 
 
 async def _rotate(connection: AsyncConnection, secrets: Secrets, now: datetime) -> object:
@@ -44,9 +46,9 @@ async def _forget_records(connection: AsyncConnection, _: Secrets, now: datetime
 
 
 JOBS: Mapping[str, Job] = {
-    "rotate signing key": Job(3600, _rotate),
-    "retire signing keys": Job(600, _retire),
-    "delete expired secrets": Job(600, _forget_secrets),
+    "rotate signing key": Job(3600, _rotate, clock.real_now),
+    "retire signing keys": Job(600, _retire, clock.real_now),
+    "delete expired secrets": Job(600, _forget_secrets, clock.real_now),
     "delete expired deduplication keys": Job(60, _forget_keys),
     "delete forgotten rejected records": Job(60, _forget_records),
 }

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import signal
+from collections.abc import Awaitable, Callable
 from time import monotonic
 
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -11,9 +12,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from meterhouse import clock
 from meterhouse.access.secrets import Secrets, open_secrets
 from meterhouse.database import make_engine, require_current_schema
+from meterhouse.meters.reset import BATCH, close_due_meters
+from meterhouse.outbound import Outbound
+from meterhouse.sandbox.follow import follow
 from meterhouse.settings import Settings, SettingsError
 from meterhouse.streams.function import Services
-from meterhouse.streams.outbound import Outbound
 from meterhouse.streams.run import run_due_step
 from meterhouse.streams.scripts import open_sandbox
 from meterhouse.worker.jobs import JOBS, Job
@@ -34,22 +37,35 @@ async def work(settings: Settings, *, stop_with_parent: bool) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     parent = os.getppid()
-    engine = make_engine(settings.database_url, pool_size=2)
+    engine = make_engine(settings.database_url, pool_size=3)
     secrets = open_secrets(settings)
-    services = Services(Outbound(settings.http_hosts), secrets.fernet)
+    services = Services(Outbound(settings.http_hosts), secrets.fernet, settings.missed_periods)
+
+    async def step_streams() -> bool:
+        return await run_due_step(engine, services)
+
+    async def close_periods() -> bool:
+        return await close_due_meters(engine, clock.now(), settings.missed_periods) == BATCH
+
+    async def in_time(do: Callable[[], Awaitable[bool]]) -> bool:
+        if settings.sandbox:
+            await follow(engine)
+        return await do()
+
     due = dict.fromkeys(JOBS, monotonic())
     try:
         await require_current_schema(engine)
         _log.info("the worker is running")
-        stepping = asyncio.create_task(_step_streams(engine, services, stop))
-        while not stop.is_set() and not (stop_with_parent and os.getppid() != parent):
-            for name, job in JOBS.items():
-                if due[name] <= monotonic() and not stop.is_set():
-                    due[name] = monotonic() + job.every_seconds
-                    await _run(name, job, engine, secrets)
-            await _wait(stop, TICK_SECONDS)
-        stop.set()
-        await stepping
+        async with open_sandbox(), asyncio.TaskGroup() as loops:
+            loops.create_task(_repeat("a step of a stream", lambda: in_time(step_streams), stop))
+            loops.create_task(_repeat("closing periods", lambda: in_time(close_periods), stop))
+            while not stop.is_set() and not (stop_with_parent and os.getppid() != parent):
+                for name, job in JOBS.items():
+                    if due[name] <= monotonic() and not stop.is_set():
+                        due[name] = monotonic() + job.every_seconds
+                        await _run(name, job, engine, secrets)
+                await _wait(stop, TICK_SECONDS)
+            stop.set()
     finally:
         await services.http.close()
         await engine.dispose()
@@ -58,7 +74,7 @@ async def work(settings: Settings, *, stop_with_parent: bool) -> None:
 async def _run(name: str, job: Job, engine: AsyncEngine, secrets: Secrets) -> None:
     try:
         async with engine.begin() as connection:
-            result = await job.run(connection, secrets, clock.now())
+            result = await job.run(connection, secrets, job.read_clock())
     except Exception:  # noqa: BLE001 - one job must not stop the others
         _log.exception("the job failed: %s", name)
         return
@@ -66,17 +82,16 @@ async def _run(name: str, job: Job, engine: AsyncEngine, secrets: Secrets) -> No
         _log.info("the job did something: %s", name, extra={"fields": {"result": result}})
 
 
-async def _step_streams(engine: AsyncEngine, services: Services, stop: asyncio.Event) -> None:
-    """Step after step as long as some run is due; the step that is under way is finished before the worker stops."""
-    async with open_sandbox():
-        while not stop.is_set():
-            try:
-                busy = await run_due_step(engine, services)
-            except Exception:  # noqa: BLE001 - one stream must not stop the others
-                _log.exception("a step of a stream failed")
-                busy = False
-            if not busy:
-                await _wait(stop, IDLE_SECONDS)
+async def _repeat(what: str, do: Callable[[], Awaitable[bool]], stop: asyncio.Event) -> None:
+    """Again at once as long as there is more to do; what is under way is finished before the worker stops."""
+    while not stop.is_set():
+        try:
+            more = await do()
+        except Exception:  # noqa: BLE001 - what fails is tried again, and must not stop the others
+            _log.exception("%s failed", what)
+            more = False
+        if not more:
+            await _wait(stop, IDLE_SECONDS)
 
 
 async def _wait(stop: asyncio.Event, seconds: float) -> None:

@@ -12,13 +12,13 @@ from uuid import UUID
 
 import msgspec
 
+from meterhouse.outbound import Answer, Call, CallFailedError
 from meterhouse.rules.numbers import parse_decimal
 from meterhouse.rules.records import text_of
 from meterhouse.rules.storable import is_suspect, why_unstorable
 from meterhouse.rules.templates import fill
 from meterhouse.streams.credentials import authorize, read_login
 from meterhouse.streams.function import Node, Record, Services, Step, StreamError
-from meterhouse.streams.outbound import Answer, Call, CallFailedError
 
 CONCURRENT_CALLS = 8
 MAX_RETRIES = 5

@@ -1,0 +1,100 @@
+"""How a period ends: what the meter sends, the statement of the period, the next one (reference: usage engine 2.5)."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import lru_cache
+from typing import Any, Literal
+
+from meterhouse.rules.chain import period_hash
+from meterhouse.rules.instants import format_milliseconds
+from meterhouse.rules.periods import next_instant, schedule_of
+from meterhouse.rules.usage import Json, Meter, metered_record
+from meterhouse.rules.windows import TZ_VERSION, find_zone
+
+MAX_AT_ONCE = 1_000
+"""Periods of one meter in one transaction: one of every minute, after a year without a worker, has half a million."""
+
+Missed = Literal["each", "collapse"]
+"""Periods that ended while nobody closed them: each has its record, or the last open one spans them all."""
+
+
+# A hundred thousand meters of one type end at the same instant.
+_next_instant = lru_cache(maxsize=4096)(next_instant)
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """One record that a meter sends. `statement` is there for the end of a period."""
+
+    meter: Meter
+    period_start: datetime
+    record: Json
+    statement: Json | None = None
+
+    @property
+    def kind(self) -> str:
+        return "threshold" if self.statement is None else "reset"
+
+
+@dataclass(slots=True)
+class Closing:
+    """What closing has left to do: the records in order; the meter goes (deleteOnReset); there is more to close."""
+
+    sent: list[Sent] = field(default_factory=list)
+    meter_ends: bool = False
+    more: bool = False
+
+
+def close_due(meter: Meter, now: datetime, missed: Missed) -> Closing:
+    """Ends every period that is over. ValueError where the schedule or the zone cannot be read."""
+    closing = Closing()
+    for _ in range(MAX_AT_ONCE):
+        if meter.period_end > now:
+            return closing
+        after = now if missed == "collapse" else meter.period_end
+        if _end(meter, meter.period_end, after, now, closing):
+            return closing
+    closing.more = meter.period_end <= now
+    return closing
+
+
+def close_now(meter: Meter, now: datetime) -> Closing:
+    """Flush by stream execution: the running period ends at this moment, whatever the schedule says."""
+    closing = Closing()
+    if meter.period_start < now:
+        meter.period_end = now
+        _end(meter, now, now, now, closing)
+    return closing
+
+
+def _end(meter: Meter, end: datetime, after: datetime, now: datetime, closing: Closing) -> bool:
+    """Whether the meter itself ends. The next period ends at the schedule's first instant later than `after`."""
+    schedule, zone = schedule_of(**meter.reset_schedule), find_zone(meter.timezone)
+    next_end = _next_instant(schedule, zone, after)
+    # A type that is over wants no more empty records; used meters still have to be settled.
+    over = meter.active_to is not None and meter.active_to < end
+    if meter.meter_meta_data or not over:
+        closing.sent.append(_statement(meter, now))
+    closing.meter_ends = meter.delete_on_reset
+    meter.period_start, meter.period_end = end, next_end
+    meter.value = None
+    meter.group_breakdowns, meter.carry_first, meter.carry_last, meter.meter_meta_data = [], {}, {}, {}
+    meter.thresholds = [
+        {name: value for name, value in threshold.items() if name != "reachedAt"} for threshold in meter.thresholds
+    ]
+    meter.updated_at = now
+    meter.changed = True
+    return closing.meter_ends
+
+
+def _statement(meter: Meter, now: datetime) -> Sent:
+    record = metered_record(meter)
+    statement: dict[str, Any] = {
+        "recordCount": meter.meter_meta_data.get("count", 0),
+        "resetSchedule": dict(meter.reset_schedule),
+        "tzVersion": TZ_VERSION,
+        "closedAt": format_milliseconds(now),
+        "previousHash": meter.last_period_hash,
+    }
+    meter.last_period_hash = statement["hash"] = period_hash(record | statement)
+    return Sent(meter, meter.period_start, record, statement)
