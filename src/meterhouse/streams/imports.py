@@ -4,7 +4,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from hashlib import sha1
 from typing import Any, Literal
 from uuid import UUID, uuid4
 
@@ -12,6 +11,7 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meterhouse.errors import ConflictError, bad_field
+from meterhouse.rules.sessions import store_id
 from meterhouse.rules.storable import why_unstorable
 from meterhouse.streams import run_store, store
 from meterhouse.streams.function import StreamError
@@ -123,8 +123,8 @@ async def _name_nodes(
                 if await run_store.name_node(connection, account_id, stream_id, node["id"], {"meter_key": key}):
                     break
         elif node["type"] == AGGREGATE:
-            store_id = sha1(f"{stream_id}:{node['id']}".encode(), usedforsecurity=False).hexdigest()
-            await run_store.name_node(connection, account_id, stream_id, node["id"], {"store_id": store_id})
+            names = {"store_id": store_id(stream_id, node["id"])}
+            await run_store.name_node(connection, account_id, stream_id, node["id"], names)
 
 
 async def describe(connection: AsyncConnection, account_id: UUID, stream_id: UUID, name: str) -> dict[str, Any]:
