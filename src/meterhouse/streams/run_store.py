@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Result, RowMapping, Table, and_, func, insert, select, update
+from sqlalchemy import Result, RowMapping, Table, and_, delete, func, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -139,6 +139,12 @@ async def name_node(
     values = {"account_id": account_id, "stream_id": stream_id, "node_id": node_id} | dict(names)
     statement = upsert(stream_nodes).values(values).on_conflict_do_nothing()
     return (await connection.execute(statement)).rowcount > 0
+
+
+async def forget_name(connection: AsyncConnection, account_id: UUID, stream_id: UUID, node_id: str) -> None:
+    c = stream_nodes.c
+    own = and_(c.account_id == account_id, c.stream_id == stream_id, c.node_id == node_id)
+    await connection.execute(delete(stream_nodes).where(own))
 
 
 # --- collectors, read --------------------------------------------------------------------------------------------
