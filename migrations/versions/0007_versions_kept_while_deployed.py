@@ -12,6 +12,7 @@ depends_on = None
 
 
 def upgrade() -> None:
+    op.add_column("streams", sa.Column("stop_before", sa.DateTime(timezone=True), nullable=True))
     _index_autosaved("tag IS NULL AND NOT deployed")
     _correct_store_ids()
 
@@ -26,6 +27,7 @@ def downgrade() -> None:
         """
     )
     _index_autosaved("tag IS NULL")
+    op.drop_column("streams", "stop_before")
 
 
 def _index_autosaved(which: str) -> None:

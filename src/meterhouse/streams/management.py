@@ -89,7 +89,10 @@ async def deploy_stream(
     await store.mark_deployed(connection, caller.account_id, stream_id, tag)
     answer: dict[str, Any] = {"id": stream_id, "deployed": True}
     if real_time:
-        await run_store.end_running(connection, caller.account_id, stream_id, now)
+        if not await run_store.end_running(connection, caller.account_id, stream_id, now):
+            raise ConflictError(
+                "the stream is in the middle of a step: undeploy it, and deploy it when the run has ended"
+            )
         run = run_store.NewRun(stream_id, "realtime", document)
         answer["runId"] = await run_store.insert_run(connection, caller.account_id, run, now)
     return JsonReply(answer)
@@ -97,9 +100,12 @@ async def deploy_stream(
 
 @router.post("/{id}/undeploy")
 async def undeploy_stream(stream_id: StreamId, caller: Admitted, connection: Transaction) -> Response:
+    """A run in the middle of a step that takes long ends with that step."""
     await _require_stream(connection, caller.account_id, stream_id)
+    now = clock.now()
     await store.mark_undeployed(connection, caller.account_id, stream_id)
-    await run_store.end_running(connection, caller.account_id, stream_id, clock.now())
+    if not await run_store.end_running(connection, caller.account_id, stream_id, now):
+        await store.ask_to_stop(connection, caller.account_id, stream_id, now)
     return JsonReply({"id": stream_id, "deployed": False})
 
 

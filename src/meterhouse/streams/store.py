@@ -141,16 +141,27 @@ async def insert_version(
 async def lock_stream(connection: AsyncConnection, account_id: UUID, name: str) -> UUID | None:
     """The id of the stream with this name, until the transaction ends its own."""
     own = and_(streams.c.account_id == account_id, streams.c.name == name)
-    return (await connection.execute(select(streams.c.id).where(own).with_for_update())).scalar_one_or_none()
+    return (
+        await connection.execute(select(streams.c.id).where(own).with_for_update(key_share=True))
+    ).scalar_one_or_none()
 
 
 async def find_stream(
     connection: AsyncConnection, account_id: UUID, stream_id: UUID, *, lock: bool = False
 ) -> RowMapping | None:
-    """`lock`: until the transaction ends its versions are not changed by others, and it is not deployed."""
+    """`lock`: until the transaction ends its versions are not changed by others, and it is not deployed.
+
+    Steps of its runs, which refer to it, go on meanwhile.
+    """
     statement = select(streams).where(streams.c.account_id == account_id, streams.c.id == stream_id)
-    found: Result[Any] = await connection.execute(statement.with_for_update() if lock else statement)
+    found: Result[Any] = await connection.execute(statement.with_for_update(key_share=True) if lock else statement)
     return found.mappings().first()
+
+
+async def ask_to_stop(connection: AsyncConnection, account_id: UUID, stream_id: UUID, now: datetime) -> None:
+    """Its runs end with their next steps."""
+    own = and_(streams.c.account_id == account_id, streams.c.id == stream_id)
+    await connection.execute(update(streams).where(own).values(stop_before=now))
 
 
 async def list_streams(

@@ -64,6 +64,7 @@ streams = Table(
     Column("name", Text, nullable=False),
     instant("created_at"),
     instant("updated_at"),
+    instant("stop_before", nullable=True),  # runs that were started before end with their next step
     PrimaryKeyConstraint("account_id", "id"),
     UniqueConstraint("account_id", "name"),
     ForeignKeyConstraint(["account_id"], ["accounts.account_id"]),

@@ -1,9 +1,15 @@
-"""The worker's loop: jobs in their rounds until told to stop; one that fails is reported and tried again next round."""
+"""The worker's loop: jobs in their rounds and steps of streams, several at once, until told to stop.
+
+What fails is reported and tried again. What takes too long when the worker stops is rolled back, and done again later.
+"""
 
 import asyncio
 import logging
 import os
 import signal
+import threading
+from collections.abc import Collection
+from dataclasses import dataclass
 from time import monotonic
 
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -23,6 +29,15 @@ _log = logging.getLogger(__name__)
 TICK_SECONDS = 1.0
 IDLE_SECONDS = 0.2
 
+STEPPERS = 4
+"""Steps at once: a stream that waits for another server does not hold up the others. Each has its own sandbox."""
+
+STOP_SECONDS = 5
+"""How long steps that are under way may still take when the worker is told to stop."""
+
+EXIT_SECONDS = 10
+"""When it ends all the same, whatever it is caught in (a name server that does not answer, a job)."""
+
 
 async def work(settings: Settings, *, stop_with_parent: bool) -> None:
     """Runs until SIGTERM or SIGINT; with `stop_with_parent` also until the process that started it is gone."""
@@ -31,17 +46,25 @@ async def work(settings: Settings, *, stop_with_parent: bool) -> None:
             "METERHOUSE_DATABASE_URL: is not set; `meterhouse serve` brings its own database and worker"
         )
     stop = asyncio.Event()
+
+    def end() -> None:
+        stop.set()
+        exit_anyway = threading.Timer(EXIT_SECONDS, os._exit, (1,))
+        exit_anyway.daemon = True
+        exit_anyway.start()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        asyncio.get_running_loop().add_signal_handler(number, end)
     parent = os.getppid()
-    engine = make_engine(settings.database_url, pool_size=2)
+    engine = make_engine(settings.database_url, pool_size=STEPPERS + 2)
     secrets = open_secrets(settings)
     services = Services(Outbound(settings.http_hosts), secrets.fernet)
     due = dict.fromkeys(JOBS, monotonic())
     try:
         await require_current_schema(engine)
         _log.info("the worker is running")
-        stepping = asyncio.create_task(_step_streams(engine, services, stop))
+        lookout = _Lookout()
+        stepping = [asyncio.create_task(_step_streams(engine, services, stop, lookout)) for _ in range(STEPPERS)]
         while not stop.is_set() and not (stop_with_parent and os.getppid() != parent):
             for name, job in JOBS.items():
                 if due[name] <= monotonic() and not stop.is_set():
@@ -49,7 +72,7 @@ async def work(settings: Settings, *, stop_with_parent: bool) -> None:
                     await _run(name, job, engine, secrets)
             await _wait(stop, TICK_SECONDS)
         stop.set()
-        await stepping
+        await _end(stepping)
     finally:
         await services.http.close()
         await engine.dispose()
@@ -66,17 +89,35 @@ async def _run(name: str, job: Job, engine: AsyncEngine, secrets: Secrets) -> No
         _log.info("the job did something: %s", name, extra={"fields": {"result": result}})
 
 
-async def _step_streams(engine: AsyncEngine, services: Services, stop: asyncio.Event) -> None:
-    """Step after step as long as some run is due; the step that is under way is finished before the worker stops."""
+@dataclass(slots=True)
+class _Lookout:
+    """When some stepper looks for a due run again: those that are idle take turns instead of looking all at once."""
+
+    due: float = 0
+
+
+async def _step_streams(engine: AsyncEngine, services: Services, stop: asyncio.Event, lookout: _Lookout) -> None:
+    """Step after step as long as some run is due."""
     async with open_sandbox():
         while not stop.is_set():
+            if (pause := lookout.due - monotonic()) > 0:
+                await _wait(stop, pause)
+                continue
+            lookout.due = monotonic() + IDLE_SECONDS
             try:
-                busy = await run_due_step(engine, services)
+                if await run_due_step(engine, services):
+                    lookout.due = 0
             except Exception:  # noqa: BLE001 - one stream must not stop the others
                 _log.exception("a step of a stream failed")
-                busy = False
-            if not busy:
-                await _wait(stop, IDLE_SECONDS)
+
+
+async def _end(stepping: Collection[asyncio.Task[None]]) -> None:
+    """A step that is cancelled leaves nothing, whatever it has called meanwhile; another worker does it again."""
+    _, late = await asyncio.wait(stepping, timeout=STOP_SECONDS)
+    for task in late:
+        _log.warning("a step of a stream was cancelled: it is done again later")
+        task.cancel()
+    await asyncio.gather(*late, return_exceptions=True)
 
 
 async def _wait(stop: asyncio.Event, seconds: float) -> None:
