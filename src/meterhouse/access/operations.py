@@ -55,6 +55,8 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType(
         "get_ingestion": Operation("read:collectors", _ORDINARY),
         "export_stream": Operation("read:streams", _STREAMS),
         "list_stream_versions": Operation("read:streams", _STREAMS),
+        "tag_stream_version": Operation("update:streams", _STREAMS),
+        "delete_stream_version": Operation("delete:streams", _STREAMS),
         "import_stream": Operation("create:streams", _STREAMS),
         "list_streams": Operation("read:streams", _STREAMS),
         "get_stream": Operation("read:streams", _STREAMS),

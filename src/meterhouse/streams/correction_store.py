@@ -167,9 +167,10 @@ async def delete_records(connection: AsyncConnection, account_id: UUID, ids: Col
     return (await connection.execute(delete(rejected_records).where(*own))).rowcount
 
 
-async def any_records(connection: AsyncConnection, account_id: UUID, stream_id: UUID) -> bool:
+async def functions_with_records(connection: AsyncConnection, account_id: UUID, stream_id: UUID) -> set[str]:
+    """Of the stream, by node id."""
     own = Choice(stream_id=stream_id).conditions(account_id)
-    return (await connection.execute(select(_c.id).where(*own).limit(1))).first() is not None
+    return set((await connection.execute(select(_c.node_id).where(*own).distinct())).scalars())
 
 
 _DELETE_FORGOTTEN = text(

@@ -21,6 +21,13 @@ from meterhouse.streams.expiring import Expiring
 MAX_TOKENS = 10_000
 MAX_ANSWERS_BYTES = 32 * 1024 * 1024
 
+REAL_TIME = "readers/online_collection"
+"""A stream with a function of this type runs as long as it is deployed."""
+
+METER = "transforms/meter"
+AGGREGATE = "transforms/script_aggregate"
+"""These two types have names outside of the stream: a meter key, an aggregation store."""
+
 INGESTION = "ingestionId"
 """In a record's meta: which call of a collector's `send` brought it."""
 

@@ -25,8 +25,11 @@ class Graph:
 
 def read_graph(document: Mapping[str, Any], meter_keys: Mapping[str, str]) -> Graph:
     """`meter_keys`: node id → the key of a Meter processor. Raises StreamError, naming what is broken."""
-    nodes = {node.id: node for node in (_node(item, meter_keys) for item in document.get("nodes") or [])}
+    listed = [_node(item, meter_keys) for item in document.get("nodes") or []]
+    nodes = {node.id: node for node in listed}
     edges = document.get("edges") or []
+    if len(nodes) < len(listed):
+        raise StreamError("two functions have the same id")
     if not nodes:
         raise StreamError("the stream has no functions")
     if len(nodes) > MAX_NODES or len(edges) > MAX_EDGES:
@@ -34,10 +37,10 @@ def read_graph(document: Mapping[str, Any], meter_keys: Mapping[str, str]) -> Gr
     targets: dict[tuple[str, str | None], list[str]] = {}
     before: dict[str, set[str]] = {node_id: set() for node_id in nodes}
     for edge in edges:
-        source, target = edge.get("from"), edge.get("to")
+        source, target, output = _edge(edge)
         if source not in nodes or target not in nodes:
             raise StreamError(f"the edge {edge.get('id')} leads from or to a function that does not exist")
-        targets.setdefault((source, edge.get("output")), []).append(target)
+        targets.setdefault((source, output), []).append(target)
         before[target].add(source)
     try:
         order = tuple(TopologicalSorter(before).static_order())
@@ -49,8 +52,19 @@ def read_graph(document: Mapping[str, Any], meter_keys: Mapping[str, str]) -> Gr
 def _node(item: Any, meter_keys: Mapping[str, str]) -> Node:
     if not isinstance(item, dict) or not isinstance(item.get("id"), str) or not isinstance(item.get("type"), str):
         raise StreamError("each of `nodes` is an object with the texts `id` and `type`")
+    if not isinstance(item.get("params") or {}, dict):
+        raise StreamError(f"the params of the function {item['id']} must be an object")
     params = dict(item.get("params") or {})
     if item["id"] in meter_keys:
         params["meterKey"] = meter_keys[item["id"]]
     name = item.get("name") or item["type"]
-    return Node(item["id"], item["type"], str(name), params, int(item.get("schemaVersion") or 1))
+    version = item.get("schemaVersion")
+    return Node(item["id"], item["type"], str(name), params, version if isinstance(version, int) else 1)
+
+
+def _edge(item: Any) -> tuple[str, str, str | None]:
+    if isinstance(item, dict):
+        source, target, output = item.get("from"), item.get("to"), item.get("output")
+        if isinstance(source, str) and isinstance(target, str) and (output is None or isinstance(output, str)):
+            return source, target, output
+    raise StreamError("each of `edges` is an object with the texts `from`, `to` and perhaps `output`")

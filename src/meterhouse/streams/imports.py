@@ -1,26 +1,24 @@
 """Importing a stream's document: checked, versioned, its nodes named (reference: usage engine 4.1, streams)."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from hashlib import sha1
 from typing import Any, Literal
 from uuid import UUID, uuid4
 
 import msgspec
+from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meterhouse.errors import ConflictError, bad_field
+from meterhouse.rules.sessions import store_id
 from meterhouse.rules.storable import why_unstorable
-from meterhouse.streams import run_store, store
-from meterhouse.streams.function import StreamError
+from meterhouse.streams import correction_store, run_store, store
+from meterhouse.streams.function import AGGREGATE, METER, StreamError
 from meterhouse.streams.graph import read_graph
+from meterhouse.streams.payloads import MAX_NAME
 from meterhouse.wire import decode_json
-
-MAX_NAME = 200
-METER = "transforms/meter"
-AGGREGATE = "transforms/script_aggregate"
 
 Strategy = Literal["overwrite", "createNew", "skip"]
 
@@ -109,47 +107,64 @@ async def _free_name(connection: AsyncConnection, account_id: UUID, name: str) -
     candidate, number = name, int(match[2] or 0)
     while await store.lock_stream(connection, account_id, candidate) is not None:
         number += 1
-        candidate = f"{match[1]} ({number})"
+        suffix = f" ({number})"
+        candidate = match[1][: MAX_NAME - len(suffix)] + suffix
     return candidate
 
 
 async def _require_same_nodes(
     connection: AsyncConnection, account_id: UUID, stream_id: UUID, document: Mapping[str, Any], wanted: Import
 ) -> None:
-    """Replacing must not lose functions by accident."""
+    """Replacing must not lose functions by accident, nor those whose records wait in Data correction."""
     latest = await store.find_version(connection, account_id, stream_id, None)
-    if latest is None or wanted.allow_node_deletions:
+    if latest is None:
         return
     before = {node["id"]: node.get("name") for node in decode_json(latest["document"].encode())["nodes"]}
-    lost = [before[node_id] for node_id in before.keys() - {node["id"] for node in document["nodes"]}]
-    if lost:
+    lost = before.keys() - {node["id"] for node in document["nodes"]}
+    if lost and not wanted.allow_node_deletions:
+        raise ConflictError(f"the import would delete {_listed(before, lost)}: set allowNodeDeletions")
+    kept = lost & await correction_store.functions_with_records(connection, account_id, stream_id)
+    if kept:
         raise ConflictError(
-            f"the import would delete {', '.join(map(str, sorted(lost, key=str)))}: set allowNodeDeletions"
+            f"the import would delete {_listed(before, kept)}, which have records in Data correction:"
+            " requeue or delete them first"
         )
+
+
+def _listed(names: Mapping[str, Any], node_ids: Iterable[str]) -> str:
+    return ", ".join(sorted(str(names[node_id] or node_id) for node_id in node_ids))
 
 
 async def _name_nodes(
     connection: AsyncConnection, account_id: UUID, stream_id: UUID, document: Mapping[str, Any]
 ) -> None:
     """Meter keys and store ids are made once for a node and stay; a key in the document is taken if it is free."""
-    named = {row["node_id"] for row in await run_store.named_nodes(connection, account_id, stream_id)}
+    named = {(row["node_id"], _type(row)) for row in await run_store.named_nodes(connection, account_id, stream_id)}
     for node in document["nodes"]:
-        if node["id"] in named:
+        node_id, kind = node["id"], node["type"]
+        if (node_id, kind) in named or kind not in (METER, AGGREGATE):
             continue
-        if node["type"] == METER:
+        await run_store.forget_name(connection, account_id, stream_id, node_id)  # of a function of the other type
+        if kind == METER:
             carried = (node.get("params") or {}).get("meterKey")
             keys = [carried] if isinstance(carried, str) and 1 <= len(carried) <= 36 else []
             for key in [*keys, str(uuid4())]:
-                if await run_store.name_node(connection, account_id, stream_id, node["id"], {"meter_key": key}):
+                if await run_store.name_node(connection, account_id, stream_id, node_id, {"meter_key": key}):
                     break
-        elif node["type"] == AGGREGATE:
-            store_id = sha1(f"{stream_id}:{node['id']}".encode(), usedforsecurity=False).hexdigest()
-            await run_store.name_node(connection, account_id, stream_id, node["id"], {"store_id": store_id})
+        else:
+            names = {"store_id": store_id(stream_id, node_id)}
+            await run_store.name_node(connection, account_id, stream_id, node_id, names)
+
+
+def _type(named: RowMapping) -> str:
+    return AGGREGATE if named["meter_key"] is None else METER
 
 
 async def describe(connection: AsyncConnection, account_id: UUID, stream_id: UUID, name: str) -> dict[str, Any]:
     """What an import answers."""
-    named = await run_store.named_nodes(connection, account_id, stream_id)
+    present = await store.present_nodes(connection, account_id, stream_id)
+    rows = await run_store.named_nodes(connection, account_id, stream_id)
+    named = [row for row in rows if present.get(row["node_id"]) == _type(row)]
     return {
         "id": stream_id,
         "name": name,
@@ -175,11 +190,13 @@ def read_import(body: bytes) -> Import:
     except msgspec.ValidationError as error:
         message, _, path = str(error).partition(" - at `$.")
         raise bad_field(path.rstrip("`") or "body", message) from None
+    except msgspec.DecodeError:  # of all that decode_json lets pass it refuses only this
+        raise bad_field("stream", "must not contain lone surrogates") from None
     if bytes(read.stream)[:1] != b"{":
         raise bad_field("stream", "must be an object")
     for name, text in (("tag", read.tag), ("description", read.description)):
-        if text is not None and ("\x00" in text or not 1 <= len(text) <= 200):
-            raise bad_field(name, "must have 1 to 200 characters")
+        if text is not None and ("\x00" in text or not 1 <= len(text) <= MAX_NAME):
+            raise bad_field(name, f"must have 1 to {MAX_NAME} characters")
     return Import(
         bytes(read.stream).decode(), read.conflict_strategy, read.allow_node_deletions, read.tag, read.description
     )

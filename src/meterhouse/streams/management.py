@@ -14,16 +14,18 @@ from meterhouse.errors import ConflictError, NotFoundError, bad_field
 from meterhouse.paging import Page
 from meterhouse.rules.instants import format_milliseconds
 from meterhouse.streams import correction_store, run_store, store
+from meterhouse.streams.function import REAL_TIME
 from meterhouse.streams.imports import describe, read_import
 from meterhouse.streams.imports import import_stream as import_document
+from meterhouse.streams.payloads import StreamPage, Text
 from meterhouse.tables import stream_log, stream_outputs
 from meterhouse.wire import JsonReply, decode_json, read_body
 
 router = APIRouter(prefix="/stream-management/v1/streams")
 
 StreamId = Annotated[UUID, Path(alias="id")]
+Tag = Annotated[Text, Query()]
 RunId = Annotated[UUID, Path(alias="runId")]
-REAL_TIME = "readers/online_collection"
 
 
 @router.post("/import")
@@ -33,10 +35,8 @@ async def import_stream(request: Request, caller: Admitted, connection: Transact
 
 
 @router.get("")
-async def list_streams(
-    caller: Admitted, connection: Transaction, page: Annotated[Page, Query()], name: str | None = None
-) -> Response:
-    rows = await store.list_streams(connection, caller.account_id, name, page)
+async def list_streams(caller: Admitted, connection: Transaction, page: Annotated[StreamPage, Query()]) -> Response:
+    rows = await store.list_streams(connection, caller.account_id, page.wanted(), page)
     return JsonReply({"streams": [_stream_json(row) for row in rows]})
 
 
@@ -57,7 +57,7 @@ async def delete_stream(stream_id: StreamId, caller: Admitted, connection: Trans
     await _require_stream(connection, caller.account_id, stream_id)
     if await run_store.is_running(connection, caller.account_id, stream_id):
         raise ConflictError("the stream is running: undeploy it first")
-    if await correction_store.any_records(connection, caller.account_id, stream_id):
+    if await correction_store.functions_with_records(connection, caller.account_id, stream_id):
         raise ConflictError("the stream has records in Data correction: requeue or delete them first")
     return JsonReply({"deletedCount": await store.delete_stream(connection, caller.account_id, stream_id)})
 
@@ -80,15 +80,19 @@ async def _document(connection: Any, account_id: UUID, stream_id: UUID, tag: str
 
 @router.post("/{id}/deploy")
 async def deploy_stream(
-    stream_id: StreamId, caller: Admitted, connection: Transaction, tag: str | None = None
+    stream_id: StreamId, caller: Admitted, connection: Transaction, tag: Tag | None = None
 ) -> Response:
     """A real-time stream begins to run, a batch stream may be started. Deploying again takes the new version."""
+    await store.find_stream(connection, caller.account_id, stream_id, lock=True)
     document, real_time = await _document(connection, caller.account_id, stream_id, tag)
     now = clock.now()
     await store.mark_deployed(connection, caller.account_id, stream_id, tag)
     answer: dict[str, Any] = {"id": stream_id, "deployed": True}
     if real_time:
-        await run_store.end_running(connection, caller.account_id, stream_id, now)
+        if not await run_store.end_running(connection, caller.account_id, stream_id, now):
+            raise ConflictError(
+                "the stream is in the middle of a step: undeploy it, and deploy it when the run has ended"
+            )
         run = run_store.NewRun(stream_id, "realtime", document)
         answer["runId"] = await run_store.insert_run(connection, caller.account_id, run, now)
     return JsonReply(answer)
@@ -96,15 +100,18 @@ async def deploy_stream(
 
 @router.post("/{id}/undeploy")
 async def undeploy_stream(stream_id: StreamId, caller: Admitted, connection: Transaction) -> Response:
+    """A run in the middle of a step that takes long ends with that step."""
     await _require_stream(connection, caller.account_id, stream_id)
+    now = clock.now()
     await store.mark_undeployed(connection, caller.account_id, stream_id)
-    await run_store.end_running(connection, caller.account_id, stream_id, clock.now())
+    if not await run_store.end_running(connection, caller.account_id, stream_id, now):
+        await store.ask_to_stop(connection, caller.account_id, stream_id, now)
     return JsonReply({"id": stream_id, "deployed": False})
 
 
 @router.post("/{id}/start")
 async def start_stream(
-    stream_id: StreamId, caller: Admitted, connection: Transaction, tag: str | None = None
+    stream_id: StreamId, caller: Admitted, connection: Transaction, tag: Tag | None = None
 ) -> Response:
     document, real_time = await _document(connection, caller.account_id, stream_id, tag)
     if real_time:

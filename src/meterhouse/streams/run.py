@@ -1,9 +1,10 @@
 """One step of a run: a slice of records from the readers to the writers, in one transaction, all or nothing."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from time import monotonic
 from typing import Any, Protocol, cast
 
 from sqlalchemy import RowMapping
@@ -16,9 +17,16 @@ from meterhouse.streams import correction_store, run_store
 from meterhouse.streams.function import Function, Node, Record, Services, Step, StreamError
 from meterhouse.streams.graph import Graph, read_graph
 from meterhouse.streams.nodes import REACHED, make_function, only_outputs
+from meterhouse.streams.nodes.http import HttpRequest
 from meterhouse.wire import decode_json
 
 SLICE = 1_000
+"""Records that one step takes from a reader at most; fewer where steps take long: each is one transaction."""
+
+SLOW = timedelta(seconds=5)
+FIRST_SLICE_WITH_CALLS = 100
+"""Where other servers are asked about each record, nobody knows how long a step takes."""
+
 IDLE = timedelta(milliseconds=300)
 """How soon a real-time stream looks again when nothing had arrived."""
 
@@ -28,8 +36,6 @@ POSTPONED = timedelta(seconds=5)
 FLUSH_EVERY = timedelta(seconds=60)
 """How often what is due by time is looked at in a real-time stream."""
 
-_IN_A_ROW = "rejectedInARow"
-
 
 class Reader(Protocol):
     async def read(self, step: Step, limit: int) -> bool:
@@ -38,10 +44,14 @@ class Reader(Protocol):
 
 @dataclass(slots=True)
 class Progress:
-    """What a run keeps between its steps (counts and states by node, audit), and what one step adds to it."""
+    """What a run keeps between its steps, and what one step adds to it.
+
+    `nodes`: counts by node. `state`: of each function, of the stream, how many records were rejected in a row, and how
+    many a slice has.
+    """
 
     nodes: dict[str, dict[str, int]]
-    states: dict[str, Any]
+    state: dict[str, Any]
     audit: dict[str, Any]
     log: list[tuple[str, str, str]] = field(default_factory=list)
     outputs: list[tuple[str, Any]] = field(default_factory=list)
@@ -83,20 +93,26 @@ async def run_due_step(engine: AsyncEngine, services: Services) -> bool:
 
 
 async def _step(connection: AsyncConnection, run: RowMapping, services: Services, now: datetime) -> None:
+    if run["stop_before"] is not None and run["started_at"] <= run["stop_before"]:
+        ended = {"status": "completed", "ended_at": now}
+        await run_store.keep_progress(connection, run["account_id"], run["id"], ended)
+        return
     named = await run_store.named_nodes(connection, run["account_id"], run["stream_id"])
     keys = {row["node_id"]: row["meter_key"] for row in named if row["meter_key"]}
     graph = read_graph(decode_json(run["document"].encode()), keys)
     progress = Progress(run["nodes"], run["state"], run["audit"])
     walk = Walk(connection, run, graph, progress, services, now)
-    more = await walk.read()
-    more = await walk.take_requeued() or more
+    began, size = monotonic(), _slice_size(graph, progress.state)
+    more = await walk.read(size)
+    more = await walk.take_requeued(size) or more
     await walk.through()
     batch = run["kind"] == "batch"
     flush_due = now >= run["flushed_at"] + FLUSH_EVERY
     done = batch and not more
     if done or flush_due:
         await walk.flush(final=done)
-    values: dict[str, Any] = {"nodes": progress.nodes, "state": progress.states, "audit": progress.audit}
+    progress.state["slice"] = _next_slice_size(size, timedelta(seconds=monotonic() - began), full=more)
+    values: dict[str, Any] = {"nodes": progress.nodes, "state": progress.state, "audit": progress.audit}
     values |= {"stepped_at": now, "next_step_at": now if more else now + IDLE}
     if flush_due:
         values["flushed_at"] = now
@@ -107,6 +123,17 @@ async def _step(connection: AsyncConnection, run: RowMapping, services: Services
     await run_store.add_outputs(connection, account_id, run_id, progress.outputs)
     await run_store.add_log(connection, account_id, run_id, progress.log, now)
     await add_records(connection, account_id, progress.sent, now, awaits_stream=False)
+
+
+def _slice_size(graph: Graph, state: Mapping[str, Any]) -> int:
+    calls = any(node.type == HttpRequest.type for node in graph.nodes)
+    return int(state.get("slice", FIRST_SLICE_WITH_CALLS if calls else SLICE))
+
+
+def _next_slice_size(size: int, took: timedelta, *, full: bool) -> int:
+    if took > SLOW:
+        return max(size // 4, 1)
+    return min(size * 2, SLICE) if full and took < SLOW / 5 else size
 
 
 @dataclass(slots=True)
@@ -127,24 +154,24 @@ class Walk:
             params = only_outputs(node.params, self.graph.wired_outputs(node.id))
             self.functions[node.id] = make_function(Node(node.id, node.type, node.name, params, node.schema_version))
 
-    async def read(self) -> bool:
+    async def read(self, limit: int) -> bool:
         """A slice from every reader. Whether one of them may have more."""
         more = False
         for node in self.graph.nodes:
             function = self.functions[node.id]
             if getattr(function, "reads", False):
                 step = self._new_step(node)
-                more = await cast(Reader, function).read(step, SLICE) or more
+                more = await cast(Reader, function).read(step, limit) or more
                 await self._settle(node, step, handled=0)
         return more
 
-    async def take_requeued(self) -> bool:
+    async def take_requeued(self, limit: int) -> bool:
         """Corrected records go in again at the function that rejected them. Whether there may be more."""
         stream = (self.run["account_id"], self.run["stream_id"])
-        found = await correction_store.take_requeued(self.connection, stream, list(self.functions), SLICE)
+        found = await correction_store.take_requeued(self.connection, stream, list(self.functions), limit)
         for node_id, record in found:
             self.waiting.setdefault(node_id, []).append(record)
-        return len(found) == SLICE
+        return len(found) == limit
 
     async def through(self) -> None:
         for node in self.graph.nodes:
@@ -164,15 +191,15 @@ class Walk:
             await self.through()
 
     def _new_step(self, node: Node) -> Step:
-        states = self.progress.states
+        state = self.progress.state
         return Step(
             now=self.now,
             account_id=self.run["account_id"],
             stream_id=self.run["stream_id"],
             run_id=self.run["id"],
             connection=self.connection,
-            state=states.setdefault(node.id, {}),
-            stream_state=states.setdefault("stream", {}),
+            state=state.setdefault("functions", {}).setdefault(node.id, {}),
+            stream_state=state.setdefault("stream", {}),
             services=self.services,
         )
 
@@ -203,7 +230,7 @@ class Walk:
                 raise StreamError(f"{node.name}: a record was rejected: {step.rejected[0][1]}")
             return
         await correction_store.add(self.connection, self.run, node, step.rejected, self.now)
-        streaks = self.progress.states.setdefault(_IN_A_ROW, {})
+        streaks = self.progress.state.setdefault("rejectedInARow", {})
         if handled > rejected and rules.get("resetOnValidEvent", True):
             streaks.pop(node.id, None)
         elif rejected:

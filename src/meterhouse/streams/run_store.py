@@ -6,26 +6,31 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Result, RowMapping, Table, and_, func, insert, select, update
+from psycopg.errors import LockNotAvailable
+from sqlalchemy import Result, RowMapping, Table, and_, delete, func, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meterhouse.errors import ConflictError
 from meterhouse.paging import Page
-from meterhouse.tables import collector_reads, inbox, stream_log, stream_nodes, stream_outputs, stream_runs
+from meterhouse.tables import collector_reads, inbox, stream_log, stream_nodes, stream_outputs, stream_runs, streams
+
+LONG_STEP_MILLISECONDS = 2_000
 
 _r = stream_runs.c
 
 
 async def claim(connection: AsyncConnection, now: datetime) -> RowMapping | None:
     """The run that has been due longest and that nobody is stepping, locked; of any account: workers serve all."""
+    stream = and_(streams.c.account_id == _r.account_id, streams.c.id == _r.stream_id)
     statement = (
-        select(stream_runs)
+        select(stream_runs, streams.c.stop_before)
+        .join(streams, stream)
         .where(_r.status == "running", _r.next_step_at <= now)
         .order_by(_r.next_step_at)
         .limit(1)
-        .with_for_update(skip_locked=True)
+        .with_for_update(of=stream_runs, skip_locked=True)
     )
     found: Result[Any] = await connection.execute(statement)
     return found.mappings().first()
@@ -74,10 +79,18 @@ async def is_running(connection: AsyncConnection, account_id: UUID, stream_id: U
 
 
 async def end_running(connection: AsyncConnection, account_id: UUID, stream_id: UUID, now: datetime) -> bool:
-    """Completes the stream's running run; False when there is none."""
+    """Completes the stream's running run, if there is one; False when it is in the middle of a step that takes long."""
     running = and_(_r.account_id == account_id, _r.stream_id == stream_id, _r.status == "running")
-    ended = await connection.execute(update(stream_runs).where(running).values(status="completed", ended_at=now))
-    return ended.rowcount > 0
+    try:
+        async with connection.begin_nested():
+            await connection.execute(text(f"SET LOCAL lock_timeout = {LONG_STEP_MILLISECONDS}"))
+            await connection.execute(update(stream_runs).where(running).values(status="completed", ended_at=now))
+            await connection.execute(text("SET LOCAL lock_timeout = DEFAULT"))
+    except OperationalError as error:
+        if isinstance(error.orig, LockNotAvailable):
+            return False
+        raise
+    return True
 
 
 async def list_runs(connection: AsyncConnection, account_id: UUID, stream_id: UUID, page: Page) -> Sequence[RowMapping]:
@@ -139,6 +152,12 @@ async def name_node(
     values = {"account_id": account_id, "stream_id": stream_id, "node_id": node_id} | dict(names)
     statement = upsert(stream_nodes).values(values).on_conflict_do_nothing()
     return (await connection.execute(statement)).rowcount > 0
+
+
+async def forget_name(connection: AsyncConnection, account_id: UUID, stream_id: UUID, node_id: str) -> None:
+    c = stream_nodes.c
+    own = and_(c.account_id == account_id, c.stream_id == stream_id, c.node_id == node_id)
+    await connection.execute(delete(stream_nodes).where(own))
 
 
 # --- collectors, read --------------------------------------------------------------------------------------------

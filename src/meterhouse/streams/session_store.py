@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
-from hashlib import sha1
 from typing import Any
 from uuid import UUID
 
@@ -24,11 +23,6 @@ class Store:
 
     account_id: UUID
     id: str
-
-
-def store_id(stream_id: UUID, node_id: str) -> str:
-    """40 hexadecimal digits, the same for the same function as long as it lives."""
-    return sha1(f"{stream_id}/{node_id}".encode(), usedforsecurity=False).hexdigest()
 
 
 @dataclass(slots=True)

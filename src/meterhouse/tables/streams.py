@@ -64,12 +64,14 @@ streams = Table(
     Column("name", Text, nullable=False),
     instant("created_at"),
     instant("updated_at"),
+    instant("stop_before", nullable=True),  # runs that were started before end with their next step
     PrimaryKeyConstraint("account_id", "id"),
     UniqueConstraint("account_id", "name"),
     ForeignKeyConstraint(["account_id"], ["accounts.account_id"]),
 )
 
-# Without a tag it is the autosaved version, of which a stream has at most one.
+# Without a tag it is the autosaved version, of which a stream has at most one: the newest. One that is deployed stays
+# beside its successor until another is deployed, for it is what runs.
 stream_versions = Table(
     "stream_versions",
     metadata,
@@ -93,7 +95,7 @@ stream_versions = Table(
         "account_id",
         "stream_id",
         unique=True,
-        postgresql_where=text("tag IS NULL"),
+        postgresql_where=text("tag IS NULL AND NOT deployed"),
     ),
     Index("stream_versions_deployed_key", "account_id", "stream_id", unique=True, postgresql_where=text("deployed")),
 )

@@ -1,10 +1,15 @@
-"""The worker's loop: jobs in their rounds until told to stop; one that fails is reported and tried again next round."""
+"""The worker's loop: jobs in their rounds and steps of streams, several at once, until told to stop.
+
+What fails is reported and tried again. What takes too long when the worker stops is rolled back, and done again later.
+"""
 
 import asyncio
 import logging
 import os
 import signal
-from collections.abc import Awaitable, Callable
+import threading
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass
 from time import monotonic
 
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -26,6 +31,15 @@ _log = logging.getLogger(__name__)
 TICK_SECONDS = 1.0
 IDLE_SECONDS = 0.2
 
+STEPPERS = 4
+"""Steps at once: a stream that waits for another server does not hold up the others. Each has its own sandbox."""
+
+STOP_SECONDS = 5
+"""How long steps that are under way may still take when the worker is told to stop."""
+
+EXIT_SECONDS = 10
+"""When it ends all the same, whatever it is caught in (a name server that does not answer, a job)."""
+
 
 async def work(settings: Settings, *, stop_with_parent: bool) -> None:
     """Runs until SIGTERM or SIGINT; with `stop_with_parent` also until the process that started it is gone."""
@@ -34,41 +48,52 @@ async def work(settings: Settings, *, stop_with_parent: bool) -> None:
             "METERHOUSE_DATABASE_URL: is not set; `meterhouse serve` brings its own database and worker"
         )
     stop = asyncio.Event()
+
+    def end() -> None:
+        stop.set()
+        exit_anyway = threading.Timer(EXIT_SECONDS, os._exit, (1,))
+        exit_anyway.daemon = True
+        exit_anyway.start()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        asyncio.get_running_loop().add_signal_handler(number, end)
     parent = os.getppid()
-    engine = make_engine(settings.database_url, pool_size=3)
+    engine = make_engine(settings.database_url, pool_size=STEPPERS + 3)
     secrets = open_secrets(settings)
     services = Services(Outbound(settings.http_hosts), secrets.fernet, settings.missed_periods)
 
     async def step_streams() -> bool:
+        if settings.sandbox:
+            await follow(engine)
         return await run_due_step(engine, services)
 
     async def close_periods() -> bool:
-        return await close_due_meters(engine, clock.now(), settings.missed_periods) == BATCH
-
-    async def in_time(do: Callable[[], Awaitable[bool]]) -> bool:
         if settings.sandbox:
             await follow(engine)
-        return await do()
+        return await close_due_meters(engine, clock.now(), settings.missed_periods) == BATCH
 
     due = dict.fromkeys(JOBS, monotonic())
     try:
         await require_current_schema(engine)
         _log.info("the worker is running")
-        async with open_sandbox(), asyncio.TaskGroup() as loops:
-            loops.create_task(_repeat("a step of a stream", lambda: in_time(step_streams), stop))
-            loops.create_task(_repeat("closing periods", lambda: in_time(close_periods), stop))
-            while not stop.is_set() and not (stop_with_parent and os.getppid() != parent):
-                for name, job in JOBS.items():
-                    if due[name] <= monotonic() and not stop.is_set():
-                        due[name] = monotonic() + job.every_seconds
-                        await _run(name, job, engine, secrets)
-                await _wait(stop, TICK_SECONDS)
-            stop.set()
+        stepping, closing = _Rounds("a step of a stream", step_streams), _Rounds("closing periods", close_periods)
+        working = [asyncio.create_task(_step_streams(stepping, stop)) for _ in range(STEPPERS)]
+        working.append(asyncio.create_task(_repeat(closing, stop)))
+        while not stop.is_set() and not (stop_with_parent and os.getppid() != parent):
+            await _do_due_jobs(due, engine, secrets, stop)
+            await _wait(stop, TICK_SECONDS)
+        stop.set()
+        await _end(working)
     finally:
         await services.http.close()
         await engine.dispose()
+
+
+async def _do_due_jobs(due: dict[str, float], engine: AsyncEngine, secrets: Secrets, stop: asyncio.Event) -> None:
+    for name, job in JOBS.items():
+        if due[name] <= monotonic() and not stop.is_set():
+            due[name] = monotonic() + job.every_seconds
+            await _run(name, job, engine, secrets)
 
 
 async def _run(name: str, job: Job, engine: AsyncEngine, secrets: Secrets) -> None:
@@ -82,16 +107,41 @@ async def _run(name: str, job: Job, engine: AsyncEngine, secrets: Secrets) -> No
         _log.info("the job did something: %s", name, extra={"fields": {"result": result}})
 
 
-async def _repeat(what: str, do: Callable[[], Awaitable[bool]], stop: asyncio.Event) -> None:
-    """Again at once as long as there is more to do; what is under way is finished before the worker stops."""
+@dataclass(slots=True)
+class _Rounds:
+    """One kind of work, for any number of tasks: those that find nothing to do take turns in looking."""
+
+    what: str
+    do: Callable[[], Awaitable[bool]]
+    """Whether there may be more to do at once."""
+    due: float = 0
+
+
+async def _repeat(rounds: _Rounds, stop: asyncio.Event) -> None:
     while not stop.is_set():
+        if (pause := rounds.due - monotonic()) > 0:
+            await _wait(stop, pause)
+            continue
+        rounds.due = monotonic() + IDLE_SECONDS
         try:
-            more = await do()
+            if await rounds.do():
+                rounds.due = 0
         except Exception:  # noqa: BLE001 - what fails is tried again, and must not stop the others
-            _log.exception("%s failed", what)
-            more = False
-        if not more:
-            await _wait(stop, IDLE_SECONDS)
+            _log.exception("%s failed", rounds.what)
+
+
+async def _step_streams(rounds: _Rounds, stop: asyncio.Event) -> None:
+    async with open_sandbox():
+        await _repeat(rounds, stop)
+
+
+async def _end(working: Collection[asyncio.Task[None]]) -> None:
+    """What is cancelled leaves nothing, whatever it has called meanwhile; another worker does it again."""
+    _, late = await asyncio.wait(working, timeout=STOP_SECONDS)
+    for task in late:
+        _log.warning("what was under way took too long to end: it is rolled back and done again later")
+        task.cancel()
+    await asyncio.gather(*late, return_exceptions=True)
 
 
 async def _wait(stop: asyncio.Event, seconds: float) -> None:

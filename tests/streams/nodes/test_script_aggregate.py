@@ -5,10 +5,9 @@ import pytest
 from sqlalchemy import select
 
 from meterhouse.aggregations import store as lookup
-from meterhouse.rules.sessions import session_key
+from meterhouse.rules.sessions import session_key, store_id
 from meterhouse.streams.function import Record, StreamError
 from meterhouse.streams.nodes import make_function
-from meterhouse.streams.session_store import store_id
 from meterhouse.tables import aggregation_sessions
 from tests.streams.nodes.make import ACCOUNT_ID, NOW, STREAM_ID, make_node, make_step, reasons, sent
 

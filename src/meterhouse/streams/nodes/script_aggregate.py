@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from meterhouse.rules.records import MISSING, find, text_of
-from meterhouse.rules.sessions import session_key
+from meterhouse.rules.sessions import session_key, store_id
 from meterhouse.streams.function import Node, Record, Step, StreamError
 from meterhouse.streams.scripts import Row, read_script, run
 from meterhouse.streams.session_store import (
@@ -14,7 +14,6 @@ from meterhouse.streams.session_store import (
     delete_sessions,
     lock_due_sessions,
     lock_sessions,
-    store_id,
     write_sessions,
 )
 
