@@ -313,6 +313,12 @@ def test_basic_and_bearer(ask, fresh):
     assert record["httpResponse"] == {"as": "Bearer abc"}
 
 
+def test_a_user_name_and_password_in_the_document_itself_are_used(ask, fresh):
+    own = {"username": "ann", "password": {"secret": True, "value": "here"}}
+    _, [record] = ask("/secured", of=fresh, authType="basic", basicAuthentication=own)
+    assert base64.b64decode(record["httpResponse"]["as"].removeprefix("Basic ")).decode() == "ann:here"
+
+
 def test_without_a_token_records_are_rejected_with_the_reason(ask, fresh, installation):
     make_secret(fresh, **OAUTH2, tokenUrl="http://test.example/text")
     run, _ = ask("/secured", 2, of=fresh, authType="oAuth2")

@@ -30,6 +30,8 @@ class Login:
     scope: str
     prefix: str
     in_header: bool
+    own: dict[str, str] | None = None
+    """User name and password that stand in the document itself, as in exports whose author left them there."""
 
 
 def read_login(node: Node) -> Login | None:
@@ -51,7 +53,18 @@ def read_login(node: Node) -> Login | None:
         scope=_text(asked.get("scope")),
         prefix=_text(asked.get("headerPrefix")) or "Bearer",
         in_header=_text(asked.get("clientAuthentication") or "sendInBody") != "sendInBody",
+        own=_own_password(node) if kind == "basic" and not entry else None,
     )
+
+
+def _own_password(node: Node) -> dict[str, str] | None:
+    """The password is a text, or {"secret": true, "value": text}."""
+    given = _object(node.params.get("basicAuthentication"))
+    username, password = given.get("username"), given.get("password")
+    password = _object(password).get("value", password)
+    if isinstance(username, str) and isinstance(password, str):
+        return {"username": username, "password": password}
+    return None
 
 
 def _object(value: Any) -> dict[str, Any]:
@@ -90,6 +103,8 @@ async def authorize(login: Login, services: Services, step: Step, *, renew: bool
 
 
 async def _secret(login: Login, services: Services, step: Step) -> dict[str, str]:
+    if login.own is not None:
+        return login.own
     encrypted = await find_encrypted(step.connection, step.account_id, login.type, login.secret_id)
     if encrypted is None:
         which = f" with the id {login.secret_id}" if login.secret_id else ""
