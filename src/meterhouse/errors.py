@@ -93,9 +93,14 @@ def bad_fields(errors: list[FieldError]) -> BadRequestError:
     return BadRequestError(listed + more, tuple(errors))
 
 
+def _phrase(status: int) -> str:
+    """The name in RFC 9110, which not every Python knows."""
+    return "Content Too Large" if status == TooLargeError.status else HTTPStatus(status).phrase
+
+
 def usage_engine_body(error: MeterhouseError) -> dict[str, Any]:
     status = 401 if error.status == ForbiddenError.status else error.status
-    body: dict[str, Any] = {"statusCode": status, "error": HTTPStatus(status).phrase, "message": error.message}
+    body: dict[str, Any] = {"statusCode": status, "error": _phrase(status), "message": error.message}
     if error.fields:
         body["details"] = [{"path": field.field, "message": field.message} for field in error.fields]
     return body
@@ -104,7 +109,7 @@ def usage_engine_body(error: MeterhouseError) -> dict[str, Any]:
 def problem_body(error: MeterhouseError, request_id: str) -> dict[str, Any]:
     body: dict[str, Any] = {
         "type": "about:blank",
-        "title": HTTPStatus(error.status).phrase,
+        "title": _phrase(error.status),
         "status": error.status,
         "detail": error.prefix + error.message,
         "instance": f"urn:request:{request_id}",

@@ -27,7 +27,8 @@ def test_a_body_of_eight_mebibytes_is_taken(mount):
 
 
 def test_a_larger_body_is_too_large(mount):
-    refused(mount.post("/events", content=padded(make_event(), BODY_BYTES + 1), headers=JSON), 413)
+    problem = refused(mount.post("/events", content=padded(make_event(), BODY_BYTES + 1), headers=JSON), 413)
+    assert problem["title"] == "Content Too Large"
     assert count_events(mount) == 0
 
 

@@ -149,7 +149,7 @@ def body_of(size):
 
 def test_a_body_has_at_most_a_mebibyte(client, send_url, inbox):
     assert client.post(send_url, content=body_of(MEBIBYTE)).status_code == 202
-    refused(client.post(send_url, content=body_of(MEBIBYTE + 1)), 413)
+    assert refused(client.post(send_url, content=body_of(MEBIBYTE + 1)), 413)["error"] == "Content Too Large"
     chunked = (body_of(MEBIBYTE + 1)[start : start + 65536] for start in range(0, MEBIBYTE + 1, 65536))
     refused(client.post(send_url, content=chunked), 413)
     assert [len(data) for _, _, data in inbox()] == [MEBIBYTE - 9]

@@ -231,6 +231,8 @@ def test_a_bad_body_names_what_is_bad(client, action, body, path):
         ("error", ""),
         ("limit", "0"),
         ("summary", "?"),
+        ("summary", "yes"),
+        ("summary", "1"),
     ],
 )
 def test_a_bad_filter_is_named(client, name, value):

@@ -13,7 +13,8 @@ _MICROSECOND = timedelta(microseconds=1)
 
 @lru_cache(maxsize=1)
 def _zone_names() -> frozenset[str]:
-    return frozenset(available_timezones())
+    # `localtime` is how systems call the zone that they are set to.
+    return frozenset(available_timezones()) - {"localtime"}
 
 
 def find_zone(name: str) -> ZoneInfo:

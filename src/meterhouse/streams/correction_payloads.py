@@ -42,6 +42,13 @@ def _instant(value: object) -> datetime:
     return parse_instant(value)
 
 
+def _true_or_false(value: object) -> object:
+    """As JSON spells them: the framework's own reading also takes `yes`, `1` and more."""
+    if value not in ("true", "false"):
+        raise ValueError("must be true or false")
+    return value
+
+
 _NOT_NULL = BeforeValidator(_not_null)
 _Text = Annotated[str, Field(min_length=1), AfterValidator(storable)]
 _Instant = Annotated[datetime, BeforeValidator(_instant)]
@@ -68,7 +75,7 @@ class FilteredPage(Filter, Page):
 
     model_config = ConfigDict(extra="ignore")
 
-    summary: bool = False
+    summary: Annotated[bool, BeforeValidator(_true_or_false)] = False
 
 
 _Ids = Annotated[list[UUID], Field(min_length=1, max_length=MAX_RECORDS, fail_fast=True)]

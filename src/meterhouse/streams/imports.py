@@ -79,7 +79,27 @@ def read_document(text: str) -> dict[str, Any]:
         read_graph(document, {})
     except StreamError as error:
         raise bad_field("stream", str(error)) from None
+    _require_exportable(document)
     return document
+
+
+MAX_NODE_ID = 200  # it is part of a key
+
+
+def _require_exportable(document: Mapping[str, Any]) -> None:
+    """What runs do not look at comes back in every export, whose readers rely on its kind."""
+    if not isinstance(document.get("description"), str | None):
+        raise bad_field("stream.description", "must be a text")
+    if not isinstance(document.get("annotation"), dict | None):
+        raise bad_field("stream.annotation", "must be an object")
+    groups = document.get("nodeGroups")
+    if not isinstance(groups, list | None) or not all(isinstance(group, dict) for group in groups or []):
+        raise bad_field("stream.nodeGroups", "must be a list of objects")
+    for place, node in enumerate(document["nodes"]):
+        if not 1 <= len(node["id"]) <= MAX_NODE_ID:
+            raise bad_field(f"stream.nodes[{place}].id", f"must have 1 to {MAX_NODE_ID} characters")
+        if not isinstance(node.get("params"), dict | None):
+            raise bad_field(f"stream.nodes[{place}].params", "must be an object")
 
 
 async def _free_name(connection: AsyncConnection, account_id: UUID, name: str) -> str:
