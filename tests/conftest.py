@@ -16,16 +16,42 @@ import pytest
 
 from meterhouse import embedded
 
+from .contract.session import close_contract, open_contract
+from .contract.wiring import watch, wired
+
 # Nothing here speaks TLS, but every client would read all certificates.
 TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 COMMAND = [sys.executable, "-m", "meterhouse"]
 
 
+def pytest_addoption(parser):
+    parser.addoption("--contract", action="store_true", help="tell what of openapi/ the chosen tests did not see")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def contract(request):
+    """Holds every exchange of every test with one of our servers against openapi/."""
+    contract = open_contract(request.config)
+    with wired(contract):
+        yield contract
+
+
+def pytest_runtest_setup(item):
+    open_contract(item.config).judges_requests = item.get_closest_marker("odd_requests") is None
+
+
+def pytest_sessionfinish(session):
+    close_contract(session)
+
+
 def free_port() -> int:
+    """For one of our servers: what tests say to it is held against the contract (see tests/contract)."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+        port = int(probe.getsockname()[1])
+    watch(port)
+    return port
 
 
 @dataclass(frozen=True)
@@ -97,6 +123,7 @@ def start_api(installation, tmp_path_factory) -> Iterator[Callable[..., Api]]:
 
     def start(*, port: int | None = None, **settings: str) -> Api:
         port = port or free_port()
+        watch(port, json.loads(settings.get("METERHOUSE_PATH_ALIASES", "{}")))
         log = tmp_path_factory.mktemp("api") / "api.log"
         environment = installation.environment | {"METERHOUSE_PORT": str(port)} | settings
         with log.open("wb") as output:

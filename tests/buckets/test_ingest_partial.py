@@ -4,6 +4,8 @@ import pytest
 
 from .make import MISSING, count_events, ingest, make_event, receipt_of, refused
 
+pytestmark = pytest.mark.odd_requests("malformed events are what it is about")
+
 
 def test_the_good_are_stored_and_the_bad_rejected(mount):
     receipt = receipt_of(mount, make_event(), make_event(subject=MISSING), make_event(), partial="true")

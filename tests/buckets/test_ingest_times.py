@@ -69,6 +69,7 @@ EDGES = [
 ]
 
 
+@pytest.mark.odd_requests("a blank for the T")
 @pytest.mark.parametrize("time", EDGES)
 def test_a_time_at_the_edge_of_the_calendar_never_breaks_a_query(bucket, time):
     add_meter(bucket.seed)

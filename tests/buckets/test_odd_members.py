@@ -6,6 +6,9 @@ import pytest
 
 from .make import JSON, make_customer, make_event, make_meter
 
+pytestmark = pytest.mark.odd_requests("odd values are what it is about")
+
+
 ODD_VALUES = [
     None,
     True,

@@ -64,6 +64,7 @@ def test_a_token_sees_only_its_subject(usage):
     assert by_subject(response.json()["data"]) == {"alice": 1}
 
 
+@pytest.mark.odd_requests("a subject of its own has no place in it")
 @pytest.mark.parametrize(
     "params", [{"subject": "bob"}, {"subject": ["bob", "alice"]}, {"groupBy": "subject"}, {"windowSize": "DAY"}]
 )
@@ -72,6 +73,7 @@ def test_a_token_cannot_be_talked_into_another_subject(usage, params):
     assert by_subject(rows) == {"alice": 1}
 
 
+@pytest.mark.odd_requests("filters that have no place in it")
 def test_customer_and_advanced_filters_are_dropped(usage):
     customer = add_customer(usage.openmeter, usageAttribution={"subjectKeys": ["bob"]})["id"]
     dropped = {"filterCustomerId": customer, "advancedMeterGroupByFilters": '{"model": {"$eq": "other"}}'}

@@ -86,6 +86,7 @@ def test_an_unknown_meter_is_not_found(mount):
     refused(mount.post("/meters/nothing/query", json={}), 404)
 
 
+@pytest.mark.odd_requests("a parameter that nobody knows")
 @pytest.mark.parametrize(
     "params", ["from=2025-01-01T00:00:00Z&from=2025-02-01T00:00:00Z", "windowSize=DAY&windowSize=HOUR", "unknown=1"]
 )

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from meterhouse import clock
 from meterhouse.access.gate import Admitted
 from meterhouse.database import Transaction
-from meterhouse.errors import ConflictError, NotFoundError, bad_field
+from meterhouse.errors import ConflictError, NotFoundError
 from meterhouse.paging import Page
 from meterhouse.rules.instants import format_milliseconds
 from meterhouse.streams import correction_store, run_store, store
@@ -115,7 +115,7 @@ async def start_stream(
 ) -> Response:
     document, real_time = await _document(connection, caller.account_id, stream_id, tag)
     if real_time:
-        raise bad_field("id", "a real-time stream is not started but deployed")
+        raise ConflictError("a real-time stream is not started but deployed")
     run = run_store.NewRun(stream_id, "batch", document)
     return JsonReply({"runId": await run_store.insert_run(connection, caller.account_id, run, clock.now())}, 202)
 

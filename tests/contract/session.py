@@ -1,0 +1,63 @@
+"""What the whole suite has to show: every documented status, header and member of an answer has been seen."""
+
+from collections.abc import Iterator
+
+import pytest
+from _pytest.config import Config
+
+from .documents import load_all
+from .exchange import Contract
+
+CONTRACT = pytest.StashKey[Contract]()
+
+
+def open_contract(config: Config) -> Contract:
+    if CONTRACT not in config.stash:
+        config.stash[CONTRACT] = Contract(load_all())
+    return config.stash[CONTRACT]
+
+
+def unseen(contract: Contract) -> Iterator[str]:
+    """`x-rare` at a response, a header or a member excuses it, with the reason."""
+    for document in contract.documents:
+        found = contract.found[document.name]
+        headers: dict[str, str] = {}
+        for operation in document.operations():
+            for status, response in operation.responses().items():
+                if "x-rare" in response.value:
+                    continue
+                if (operation.id, status) not in contract.statuses:
+                    yield f"{operation}: no test was answered {status}"
+                for _, header in response.items("headers"):
+                    if "x-rare" not in header.value and header.pointer not in found:
+                        headers.setdefault(str(header), f"{operation} {status}")
+                for _, media in response.items("content"):
+                    schema = media.get("schema")
+                    missing = contract.missing_members(schema) - found if schema else ()
+                    yield from (f"{document.name}.yaml#{pointer}: no answer had it" for pointer in sorted(missing))
+        yield from (f"{header}: no answer had it, such as one of {where}" for header, where in headers.items())
+
+
+def is_whole(config: Config) -> bool:
+    """Whether all tests were asked for, so that what was not seen is seen by none."""
+    chosen = (config.option.keyword, config.option.markexpr, config.option.deselect, config.option.lf)
+    return config.args_source is Config.ArgsSource.TESTPATHS and not any(chosen)
+
+
+def close_contract(session: pytest.Session) -> None:
+    """Fails the session if the contract was broken where a test swallowed it, or the suite did not see all of it."""
+    contract = open_contract(session.config)
+    lines = list(contract.errors)
+    if is_whole(session.config) and session.exitstatus == pytest.ExitCode.OK:
+        lines += list(dict.fromkeys(unseen(contract)))
+    if session.config.option.contract:
+        lines = list(dict.fromkeys([*contract.errors, *unseen(contract)]))
+    if not lines:
+        return
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None:
+        reporter.section("the contract", red=True)
+        reporter.line("\n".join(lines))
+        reporter.line(f"{len(lines)} faults in {contract.exchanges} exchanges")
+    if session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED

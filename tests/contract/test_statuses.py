@@ -1,0 +1,149 @@
+"""The answers that any operation can have, asked of every operation that documents them."""
+
+import json
+import subprocess
+from dataclasses import replace
+
+import psycopg
+import pytest
+
+from meterhouse.access.operations import OPERATIONS as ROWS
+from meterhouse.access.secrets import new_api_key
+from tests.conftest import COMMAND, Installation
+
+from .documents import Operation, load_all
+from .samples import plain_sample
+from .world import furnish, make_caller
+
+OPERATIONS = [operation for document in load_all() for operation in document.operations()]
+# The database's part in a request ends where its tables are not there.
+KEPT = ("alembic_version", "accounts", "clients", "signing_keys")
+
+
+def documenting(status: int) -> list[Operation]:
+    found = [operation for operation in OPERATIONS if status in operation.responses()]
+    assert found
+    return found
+
+
+@pytest.fixture(scope="module")
+def caller(installation, api):
+    return make_caller(installation, api.base_url)
+
+
+@pytest.fixture(scope="module")
+def worlds(api, caller):
+    """One for each document: these requests are refused and change nothing."""
+    made = {name: furnish(api.base_url, caller, name) for name in {operation.document.name for operation in OPERATIONS}}
+    yield made
+    for world in made.values():
+        world.close()
+
+
+@pytest.fixture(scope="module")
+def keys(installation, caller):
+    """API keys with one scope each."""
+    made = {}
+    for scope in ("read:usage", "read:events"):
+        asked = ("--account", caller.account_id, "--name", "narrow", "--scopes", scope)
+        made[scope] = installation.run("api-keys", "create", *asked)["apiKey"]
+    return made
+
+
+BY_BEARER = [operation for operation in documenting(401) if operation.node.value.get("security") != []]
+
+
+@pytest.mark.parametrize("operation", BY_BEARER, ids=str)
+def test_without_good_credentials_the_answer_is_401(worlds, operation):
+    world = worlds[operation.document.name]
+    for credentials in ("Bearer nothing", "Bearer a.b.c", ""):
+        assert world.send(plain_sample(operation), Authorization=credentials).status_code == 401
+
+
+SCOPED = [operation for operation in OPERATIONS if operation.row in ROWS and ROWS[operation.row].scope]
+
+
+@pytest.mark.parametrize("operation", SCOPED, ids=str)
+def test_without_its_scope_an_operation_is_refused(worlds, keys, operation):
+    """With 403 where the dialect has it, else with 401."""
+    key = keys["read:events" if ROWS[operation.row].scope == "read:usage" else "read:usage"]
+    answer = worlds[operation.document.name].send(plain_sample(operation), Authorization=f"Bearer {key}")
+    assert answer.status_code == (403 if 403 in operation.responses() else 401)
+
+
+@pytest.mark.parametrize("operation", documenting(413), ids=str)
+def test_a_body_that_is_too_large_is_413(worlds, operation):
+    sample = replace(plain_sample(operation), body=" " * (8 * 1024 * 1024 + 1))
+    assert worlds[operation.document.name].send(sample).status_code == 413
+
+
+@pytest.fixture(scope="module")
+def limited(start_api):
+    """A server that lets every client call every operation once a day."""
+    once = {"requests": 1, "window_seconds": 86_400, "burst": 1}
+    return start_api(METERHOUSE_RATE_LIMITS=json.dumps({name: once for name in ROWS if name != "failed_login"}))
+
+
+@pytest.mark.parametrize("operation", documenting(429), ids=str)
+def test_a_call_too_many_is_429(worlds, limited, operation):
+    world, sample = worlds[operation.document.name], plain_sample(operation)
+    world.send(sample, limited.base_url)
+    assert world.send(sample, limited.base_url).status_code == 429
+
+
+def start_elsewhere(installation, start_api, name: str):
+    """A server with a database of its own: its base URL, a caller, and the way to the database for who damages it."""
+    url = installation.environment["METERHOUSE_DATABASE_URL"]
+    with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as database:
+        database.execute(f"CREATE DATABASE {name}")
+    there = url.replace("/meterhouse?", f"/{name}?")
+    other = Installation(installation.environment | {"METERHOUSE_DATABASE_URL": there}, installation.data_dir)
+    subprocess.run([*COMMAND, "migrate"], env=other.environment, check=True, timeout=60)
+    base_url = start_api(METERHOUSE_DATABASE_URL=there).base_url
+    caller = make_caller(other, base_url)
+    return base_url, caller, there.replace("+psycopg", "")
+
+
+@pytest.fixture(scope="module")
+def broken(installation, start_api):
+    """The worlds of a server whose tables are gone."""
+    base_url, caller, url = start_elsewhere(installation, start_api, "broken")
+    # An API key is looked up in a table that will not be there.
+    caller = replace(caller, credentials={name: text for name, text in caller.credentials.items() if name != "apiKey"})
+    worlds = {name: furnish(base_url, caller, name) for name in {operation.document.name for operation in OPERATIONS}}
+    with psycopg.connect(url, autocommit=True) as database:
+        tables = database.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
+        for (table,) in tables:
+            if table not in KEPT:
+                database.execute(f"ALTER TABLE {table} RENAME TO {table}_gone")
+    yield worlds
+    for world in worlds.values():
+        world.close()
+
+
+@pytest.mark.parametrize("operation", documenting(500), ids=str)
+def test_a_fault_of_ours_is_500(broken, operation):
+    assert broken[operation.document.name].send(plain_sample(operation)).status_code == 500
+
+
+@pytest.fixture(scope="module")
+def away(installation, start_api):
+    """The worlds of a server whose database lets nobody in any more."""
+    base_url, caller, url = start_elsewhere(installation, start_api, "away")
+    worlds = {name: furnish(base_url, caller, name) for name in {operation.document.name for operation in OPERATIONS}}
+    with psycopg.connect(url.replace("/away?", "/postgres?"), autocommit=True) as database:
+        database.execute("ALTER DATABASE away ALLOW_CONNECTIONS false")
+        database.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'away'")
+    yield worlds
+    for world in worlds.values():
+        world.close()
+
+
+@pytest.mark.parametrize("operation", documenting(503), ids=str)
+def test_while_the_database_is_away_the_answer_is_503(away, operation):
+    """Where an operation asks nothing of the database, it is the look for an API key that fails."""
+    world = away[operation.document.name]
+    unknown = (
+        {} if any(status < 300 for status in operation.responses()) else {"Authorization": f"Bearer {new_api_key()}"}
+    )
+    assert world.send(plain_sample(operation), **unknown).status_code == 503
