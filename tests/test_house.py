@@ -94,11 +94,28 @@ def test_the_api_refuses_to_start_on_another_schema(installation):
         ("METERHOUSE_RATE_LIMITS", "{broken"),
         ("METERHOUSE_SECRET_KEY", "short"),
         ("METERHOUSE_PORTT", "8000"),
+        ("METERHOUSE_TRUSTED_PROXIES", "10.0.0.0/8 proxy"),
+        ("METERHOUSE_TRUSTED_PROXIES", "* 10.0.0.1"),
+        ("METERHOUSE_SECRET_KEY_FILE", "/nowhere/secret-key"),
     ],
 )
 def test_a_setting_that_is_wrong_or_unknown_is_named(name, value):
     with pytest.raises(SettingsError, match=name):
         read_settings({name: value})
+
+
+def test_a_setting_may_stand_in_a_file(tmp_path):
+    (tmp_path / "secret").write_text("s" * 40 + "\n")
+    file = {"METERHOUSE_SECRET_KEY_FILE": str(tmp_path / "secret")}
+    assert read_settings(file).secret_key == "s" * 40
+    with pytest.raises(SettingsError, match="METERHOUSE_SECRET_KEY_FILE"):
+        read_settings(file | {"METERHOUSE_SECRET_KEY": "t" * 40})
+    (tmp_path / "secret").write_text("short")
+    with pytest.raises(SettingsError, match="METERHOUSE_SECRET_KEY"):
+        read_settings(file)
+    (tmp_path / "secret").write_text("\n")
+    with pytest.raises(SettingsError, match="METERHOUSE_SECRET_KEY_FILE"):
+        read_settings(file)
 
 
 def test_health_tells_schema_postgres_redis_and_the_lag_of_both_writers(start_api):

@@ -49,11 +49,16 @@ def _parser() -> argparse.ArgumentParser:
         "worker": (_worker, "run the worker alone"),
         "migrate": (_migrate, "bring the database schema to this version"),
     }
+    added = {}
     for name, (part, text) in parts.items():
-        added = subparsers.add_parser(name, help=text, description=text)
-        added.set_defaults(part=part)
-        if name == "worker":
-            added.add_argument("--stop-with-parent", action="store_true", help=argparse.SUPPRESS)
+        added[name] = subparsers.add_parser(name, help=text, description=text)
+        added[name].set_defaults(part=part)
+    added["worker"].add_argument("--stop-with-parent", action="store_true", help=argparse.SUPPRESS)
+    added["migrate"].add_argument(
+        "--first-account",
+        action="store_true",
+        help="where there is no account yet, make the first and keep its credentials in the data directory",
+    )
     parser.set_defaults(part=None)
     return parser
 
@@ -78,13 +83,19 @@ def _worker(settings: Settings, arguments: argparse.Namespace) -> None:
     asyncio.run(work(settings, stop_with_parent=arguments.stop_with_parent))
 
 
-def _migrate(settings: Settings, _: argparse.Namespace) -> None:
+def _migrate(settings: Settings, arguments: argparse.Namespace) -> None:
     from meterhouse.database import migrate
+    from meterhouse.first_start import credentials_path, start_first
 
     if settings.database_url is None:
         raise SettingsError("METERHOUSE_DATABASE_URL: is not set; `meterhouse serve` migrates its own database")
     migrate(settings.database_url)
     print("The schema is current.")
+    if arguments.first_account:
+        # Not the credentials themselves: what is printed here ends in the logs of whatever runs it.
+        made = asyncio.run(start_first(settings))
+        path = credentials_path(settings).absolute()
+        print(f"First start: the credentials of the first account are in {path}" if made else "There is an account.")
 
 
 if __name__ == "__main__":

@@ -9,10 +9,12 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from meterhouse import clock
 from meterhouse.access.bootstrap import FirstAccount, make_first_account
-from meterhouse.access.secrets import Secrets, random_text, write_private
+from meterhouse.access.secrets import Secrets, open_secrets, random_text, write_private
 from meterhouse.collectors.store import create_collector
-from meterhouse.settings import Settings
+from meterhouse.database import make_engine
+from meterhouse.settings import Settings, SettingsError
 from meterhouse.streams import run_store, store
 from meterhouse.streams.imports import Import, import_stream
 
@@ -39,6 +41,22 @@ class Credentials:
         }
 
 
+def credentials_path(settings: Settings) -> Path:
+    return settings.data_dir / "credentials.json"
+
+
+async def start_first(settings: Settings) -> Credentials | None:
+    """`bootstrap` on the database that is set, whose schema is current."""
+    assert settings.database_url is not None, "checked by the command"
+    engine = make_engine(settings.database_url, pool_size=2)
+    try:
+        return await bootstrap(engine, open_secrets(settings), settings, clock.now())
+    except OSError as error:
+        raise SettingsError(f"METERHOUSE_DATA_DIR: cannot keep credentials in {settings.data_dir}: {error}") from error
+    finally:
+        await engine.dispose()
+
+
 async def bootstrap(engine: AsyncEngine, secrets: Secrets, settings: Settings, now: datetime) -> Credentials | None:
     """None: there was an account already. Safe to call from several processes at once."""
     async with engine.begin() as connection:
@@ -49,7 +67,7 @@ async def bootstrap(engine: AsyncEngine, secrets: Secrets, settings: Settings, n
         meter_key = await _deploy_default_stream(connection, account.account_id, collector["id"], now)
         credentials = Credentials(account, settings.audience, collector["id"], meter_key)
         # Before the commit: after it, a crash would lose the only copy.
-        _write(settings.data_dir / "credentials.json", credentials)
+        _write(credentials_path(settings), credentials)
     return credentials
 
 

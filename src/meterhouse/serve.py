@@ -11,11 +11,10 @@ from collections.abc import Iterator
 
 import uvicorn
 
-from meterhouse import clock, embedded, logs
-from meterhouse.access.secrets import open_secrets
+from meterhouse import embedded, logs
 from meterhouse.app import create_app
-from meterhouse.database import make_engine, migrate
-from meterhouse.first_start import Credentials, bootstrap
+from meterhouse.database import migrate
+from meterhouse.first_start import Credentials, credentials_path, start_first
 from meterhouse.settings import Settings, SettingsError
 
 WORKER_STOP_SECONDS = 20
@@ -35,7 +34,7 @@ def serve(settings: Settings) -> None:
     with embedded.lock(settings.data_dir), _servers(settings) as running:
         assert running.database_url is not None, "given or started"
         migrate(running.database_url)
-        credentials = asyncio.run(_bootstrap(running))
+        credentials = asyncio.run(start_first(running))
         logs.set_up_logs(running.log_level)
         _greet(running, credentials)
         with _worker(running):
@@ -51,6 +50,7 @@ def run_api(settings: Settings, listener: socket.socket | None = None) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
+        forwarded_allow_ips=list(settings.trusted_proxies),
         lifespan="on",
         timeout_graceful_shutdown=15,
         timeout_keep_alive=75,
@@ -92,20 +92,12 @@ def _servers(settings: Settings) -> Iterator[Settings]:
         yield settings.model_copy(update=urls)
 
 
-async def _bootstrap(settings: Settings) -> Credentials | None:
-    assert settings.database_url is not None
-    engine = make_engine(settings.database_url, pool_size=2)
-    try:
-        return await bootstrap(engine, open_secrets(settings), settings, clock.now())
-    finally:
-        await engine.dispose()
-
-
 @contextlib.contextmanager
 def _worker(settings: Settings) -> Iterator[None]:
     """The worker, in a process of its own; started again if it dies."""
     assert settings.database_url is not None
-    environment = os.environ | {"METERHOUSE_DATABASE_URL": settings.database_url}
+    environment = {name: value for name, value in os.environ.items() if name != "METERHOUSE_DATABASE_URL_FILE"}
+    environment["METERHOUSE_DATABASE_URL"] = settings.database_url
     command = [sys.executable, "-m", "meterhouse", "worker", "--stop-with-parent"]
     stopping = threading.Event()
     process = subprocess.Popen(command, env=environment, start_new_session=True)  # noqa: S603 - our own program
@@ -137,7 +129,7 @@ def _greet(settings: Settings, credentials: Credentials | None) -> None:
     if credentials is not None:
         lines += [
             "",
-            f"First start: these are shown once, and kept in {settings.data_dir / 'credentials.json'}",
+            f"First start: these are shown once, and kept in {credentials_path(settings)}",
             *(f"  {name:<13} {value}" for name, value in credentials.as_json().items()),
             "",
             "Make a meter, send an event, see it counted:",

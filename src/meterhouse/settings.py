@@ -1,6 +1,7 @@
 """Every setting, read from the environment once, at the edge. No other module reads the environment."""
 
 from collections.abc import Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -9,6 +10,7 @@ import msgspec
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 PREFIX = "METERHOUSE_"
+FILE = "_FILE"
 
 
 class SettingsError(Exception):
@@ -54,6 +56,13 @@ def _check_hosts(hosts: dict[str, str]) -> dict[str, str]:
     return hosts
 
 
+def _check_proxies(proxies: tuple[str, ...]) -> tuple[str, ...]:
+    for proxy in proxies:
+        if proxies != ("*",):
+            ip_network(proxy)
+    return proxies
+
+
 class Settings(BaseModel):
     """What may differ between two installations. Names are those of the environment, without METERHOUSE_."""
 
@@ -64,6 +73,11 @@ class Settings(BaseModel):
     port: Annotated[int, Field(ge=0, le=65_535)] = 8000
     base_url: str = ""
     """How clients reach this server; the issuer and the audience of tokens. Default http://host:port/."""
+    trusted_proxies: Annotated[tuple[str, ...], BeforeValidator(_split), AfterValidator(_check_proxies)] = (
+        "127.0.0.1",
+        "::1",
+    )
+    """Addresses and networks, separated by spaces, whose X-Forwarded-For says who calls. `*`: whoever connects."""
     database_url: str | None = None
     redis_url: str | None = None
     secret_key: Annotated[str, Field(min_length=32)] | None = None
@@ -91,8 +105,16 @@ class Settings(BaseModel):
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
-    """Settings from METERHOUSE_… variables; an unknown or malformed one is a SettingsError, never ignored."""
+    """Settings from METERHOUSE_… variables; an unknown or malformed one is a SettingsError, never ignored.
+
+    METERHOUSE_X_FILE names a file that holds METERHOUSE_X, for secrets that should not stand in the environment.
+    """
     given = {name: value for name, value in environment.items() if name.startswith(PREFIX) and value != ""}
+    files = {name.removesuffix(FILE): given.pop(name) for name in list(given) if name.endswith(FILE)}
+    for name, path in files.items():
+        if name in given:
+            raise SettingsError(f"{name}{FILE}: {name} is set too; set one of them")
+        given[name] = _read_file(name + FILE, Path(path))
     try:
         return Settings.model_validate({name.removeprefix(PREFIX).lower(): value for name, value in given.items()})
     except ValidationError as error:
@@ -100,3 +122,13 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         name, *inner = [str(part) for part in first["loc"]]
         where = PREFIX + name.upper() + "".join(f" → {part}" for part in inner if not part.startswith("dict["))
         raise SettingsError(f"{where}: {first['msg']}") from error
+
+
+def _read_file(name: str, path: Path) -> str:
+    try:
+        value = path.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{name}: {path} cannot be read: {error}") from error
+    if not value:
+        raise SettingsError(f"{name}: {path} is empty")
+    return value

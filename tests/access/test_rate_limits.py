@@ -101,6 +101,24 @@ def test_after_a_few_wrong_secrets_none_is_looked_at(limited, make_application):
     assert httpx.post(limited[0] + TOKEN_PATH, json=other.asks()).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("proxies", "counted"),
+    [("127.0.0.1", "each client"), ("127.0.0.0/8", "each client"), ("*", "each client"), ("10.0.0.0/8", "the proxy")],
+)
+def test_wrong_secrets_are_counted_for_the_client_that_a_trusted_proxy_names(
+    start_api, make_application, proxies, counted
+):
+    api = start_api(METERHOUSE_RATE_LIMITS=json.dumps(RATES), METERHOUSE_TRUSTED_PROXIES=proxies)
+    wrong = make_application().asks(client_secret=new_client_secret())
+
+    def guess(client):
+        answer = httpx.post(api.base_url + TOKEN_PATH, json=wrong, headers={"X-Forwarded-For": client})
+        return answer.status_code
+
+    assert [guess("203.0.113.1") for _ in range(4)] == [401, 401, 401, 429]
+    assert guess("203.0.113.2") == (401 if counted == "each client" else 429)
+
+
 def test_right_secrets_cost_no_failed_login(limited, make_application):
     application = make_application()
     statuses = [httpx.post(limited[0] + TOKEN_PATH, json=application.asks()).status_code for _ in range(5)]
