@@ -1,7 +1,8 @@
 """Runs the vendor's own example streams, from a folder that is given: `python -m tests.official_streams FOLDER`.
 
 Each is imported, exported unchanged, and run to its end (real-time ones: deployed). Streams that call the vendor's API
-reach this very server, with OAuth. Provisioning streams run before the others and purging ones last.
+reach this very server, with OAuth. Provisioning streams run before the others and purging ones last. Of those that are
+known by name it is proved what they come to (see official_proofs).
 """
 
 import json
@@ -10,14 +11,18 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 
+from . import official_proofs as proofs
 from .conftest import COMMAND, free_port
+from .official_proofs import STREAMS, Server
 from .tenants import TLS
 
-STREAMS = "/stream-management/v1/streams"
 VENDOR = "api.digitalroute.io"
 
 
@@ -50,32 +55,66 @@ def run(client: httpx.Client, path: Path) -> str:
     return "it does not end"
 
 
+def prove(server: Server, path: Path, documents: dict[str, dict]) -> str:
+    """What a stream that is known by name does not come to, or nothing."""
+    types, meters = documents.get("provisioning-meter-types"), documents.get("provisioning-meters")
+    document = documents[path.stem]
+    try:
+        match path.stem:
+            case "provisioning-meters" if types:
+                proofs.prove_provisioning(server, types, document)
+            case "botbot-ai-assist" if types and meters:
+                proofs.prove_metering(server, document, proofs.key_in(meters), meters)
+            case "purge-meters" if meters:
+                proofs.prove_purged(server, meters)
+            case "handling-erroneous-and-duplicated-records":
+                proofs.prove_cleaning(server, document)
+            case "summarize-monthly-usage-data":
+                proofs.prove_months(server, document)
+            case "peppa-crm":
+                proofs.prove_correlation(server, document)
+                proofs.prove_collected_sessions(server, document)
+            case _:
+                return ""
+    except AssertionError as error:
+        return f"{path.stem}: {error or traceback.format_exc()}"
+    print("    proved", flush=True)
+    return ""
+
+
 def main(folder: Path) -> int:
     paths = sorted(folder.glob("*.json"), key=rank)
+    documents = {path.stem: json.loads(path.read_text()) for path in paths}
     failed = 0
-    with tempfile.TemporaryDirectory() as name:
-        port = free_port()
-        base_url = f"http://127.0.0.1:{port}"
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("METERHOUSE_")} | {
-            "METERHOUSE_PORT": str(port),
-            "METERHOUSE_BASE_URL": f"https://{VENDOR}/",
-            "METERHOUSE_HTTP_HOSTS": json.dumps({VENDOR: base_url}),
-            "METERHOUSE_RATE_LIMITS": "off",
-            "METERHOUSE_LOG_LEVEL": "warning",
-        }
-        with subprocess.Popen([*COMMAND, "serve"], cwd=name, env=environment, stdout=subprocess.DEVNULL) as server:
-            try:
-                with httpx.Client(verify=TLS, base_url=base_url, timeout=60) as client:
-                    keep_secrets(client, paths, sign_in(client, Path(name)))
-                    for path in paths:
-                        print(f"  {path.name}", flush=True)
-                        if problem := run(client, path):
-                            failed += 1
-                            print(f"    FAILED: {problem}", flush=True)
-            finally:
-                server.terminate()
+    with tempfile.TemporaryDirectory() as name, serving(Path(name)) as client:
+        keep_secrets(client, paths, sign_in(client, Path(name)))
+        for path in paths:
+            print(f"  {path.name}", flush=True)
+            if problem := run(client, path) or prove(Server(client), path, documents):
+                failed += 1
+                print(f"    FAILED: {problem}", flush=True)
     print(f"official streams: {len(paths) - failed} passed, {failed} failed")
     return 1 if failed or not paths else 0
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[httpx.Client]:
+    """A whole server, for which the vendor's API is its own."""
+    port = free_port()
+    base_url = f"http://127.0.0.1:{port}"
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("METERHOUSE_")} | {
+        "METERHOUSE_PORT": str(port),
+        "METERHOUSE_BASE_URL": f"https://{VENDOR}/",
+        "METERHOUSE_HTTP_HOSTS": json.dumps({VENDOR: base_url}),
+        "METERHOUSE_RATE_LIMITS": "off",
+        "METERHOUSE_LOG_LEVEL": "warning",
+    }
+    with subprocess.Popen([*COMMAND, "serve"], cwd=folder, env=environment, stdout=subprocess.DEVNULL) as server:
+        try:
+            with httpx.Client(verify=TLS, base_url=base_url, timeout=60) as client:
+                yield client
+        finally:
+            server.terminate()
 
 
 def sign_in(client: httpx.Client, folder: Path) -> dict[str, str]:

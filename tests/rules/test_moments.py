@@ -63,6 +63,8 @@ def test_noon_and_midnight_are_twelve(hour, text):
         ("2026-01-01 +0530", "YYYY-MM-DD ZZ", datetime(2026, 1, 1, tzinfo=IN_DELHI)),
         ("2026-01-01Z", "YYYY-MM-DDZ", datetime(2026, 1, 1, tzinfo=UTC)),
         (" 2026-01-01 ", "YYYY-MM-DD", datetime(2026, 1, 1, tzinfo=UTC)),
+        ("marchof2026", "MMMM[of]YYYY", datetime(2026, 3, 1, tzinfo=UTC)),
+        ("Sunday1Mar2026", "ddddDMMMYYYY", datetime(2026, 3, 1, tzinfo=UTC)),
     ],
 )
 def test_moments_are_read_with_the_same_tokens(text, pattern, moment):
@@ -126,3 +128,8 @@ def test_numbers_are_milliseconds_since_1970():
     assert parse_milliseconds(Decimal("1.5")) == datetime(1970, 1, 1, 0, 0, 0, 1500, tzinfo=UTC)
     with pytest.raises(ValueError):
         parse_milliseconds(Decimal("1e30"))
+
+
+def test_a_format_of_many_tokens_that_could_share_digits_is_read_in_one_go():
+    with pytest.raises(ValueError):
+        parse_moment("1" * 45 + "x", "YYYY" + "DHms" * 10)

@@ -140,3 +140,8 @@ def test_values_are_equal_as_numbers_or_by_what_they_read_as(left, right, same):
 )
 def test_numbers_are_ordered_as_numbers_and_texts_as_texts(left, right, order):
     assert compare(left, right) == order
+
+
+@pytest.mark.parametrize("text", ["1" * 1_000_000 + "x", " " * 1_000_000 + "x", "1." + "1" * 1_000_000 + "x"])
+def test_a_long_text_is_known_in_one_go_to_be_no_number(text):
+    assert as_number(text) is None

@@ -63,3 +63,12 @@ def test_where_a_field_is_meant_a_bare_name_is_one():
 )
 def test_a_template_knows_whether_any_of_its_places_has_a_value(template, filled):
     assert parse_template(template).is_filled(PAYLOAD) is filled
+
+
+@pytest.mark.parametrize("text", ["${payload." + " " * 1_000_000, "${payload." * 100_000, "${" + " " * 1_000_000])
+def test_a_long_text_that_nearly_has_places_is_read_in_one_go(text):
+    assert parse_template(text).paths == ()
+
+
+def test_blanks_around_a_place_mean_nothing():
+    assert parse_template("${ payload.a.b }${payload }").paths == ("a.b", "")

@@ -27,7 +27,8 @@ class Missing(Enum):
 
 MISSING: Final = Missing.MISSING
 
-_NUMERIC = re.compile(r"\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,4})?\s*", re.ASCII)
+# No part of a text fits two parts of an expression: long ones are read in one go.
+_NUMERIC = re.compile(r"\s*[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,4})?\s*", re.ASCII)
 _INDEX = re.compile(r"\[(\d{1,9})\]", re.ASCII)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from meterhouse.rules.records import MISSING, find, text_of
 
-_PLACE = re.compile(r"[$@]\{\s*payload(?:\.([^{}]+?)|(\[[^{}]+?))?\s*\}")
+_PLACE = re.compile(r"[$@]\{\s*+payload(?:\.([^{}]++)|(\[[^{}]++)|\s*+)\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ def parse_template(text: str) -> Template:
     parts: list[str] = []
     end = 0
     for match in _PLACE.finditer(text):
-        parts += (text[end : match.start()], match[1] or match[2] or "")
+        parts += (text[end : match.start()], (match[1] or match[2] or "").rstrip())
         end = match.end()
     return Template((*parts, text[end:]))
 

@@ -140,7 +140,7 @@ def metered_record(meter: Meter) -> Json:
         "periodStart": format_milliseconds(meter.period_start),
         "periodEnd": format_milliseconds(meter.period_end),
         "groupBreakdowns": [
-            {"name": one["name"], "groups": [group | {"value": plain(group["value"])} for group in one["groups"]]}
+            {"name": one["name"], "groups": [_group_record(one["name"], group) for group in one["groups"]]}
             for one in meter.group_breakdowns
         ],
     }
@@ -155,6 +155,18 @@ def metered_record(meter: Meter) -> Json:
         "timezone": meter.timezone,
         "createdAt": format_milliseconds(meter.created_at),
         "updatedAt": format_milliseconds(meter.updated_at),
+    }
+
+
+def _group_record(name: str, group: Mapping[str, Any]) -> Json:
+    """In the order that the database does not keep; of the fields it is the one in the breakdown's name."""
+    fields, ordered = group["fields"], name.split(", ")
+    return {
+        "key": group["key"],
+        "fields": {field: fields[field] for field in ordered} if fields.keys() == set(ordered) else dict(fields),
+        "value": plain(group["value"]),
+        "carryFirst": dict(group["carryFirst"]),
+        "carryLast": dict(group["carryLast"]),
     }
 
 

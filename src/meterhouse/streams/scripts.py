@@ -19,7 +19,7 @@ from meterhouse.streams.function import Node, Record, Step, StreamError
 from meterhouse.streams.nodes import outputs
 from meterhouse.streams.persist_store import SHARED, delete_values, read_values, scope_of, write_values
 from meterhouse.streams.sandbox.exact import Exact, exact_numbers, merge, restore
-from meterhouse.streams.sandbox.process import BROKEN, Key, Limits, Sandbox, Scope, ScriptFailedError
+from meterhouse.streams.sandbox.process import BROKEN, Failure, Key, Limits, Sandbox, Scope, ScriptFailedError
 from meterhouse.streams.session_store import Session
 
 # A part of a slice is what one engine gets at once: together with all copies it must fit its heap.
@@ -131,6 +131,22 @@ async def run(script: Script, rows: Iterable[Row], step: Step, *, timeouts: bool
             state.clear()
             state.update(left)
         await _keep(script, done, step)
+
+
+async def run_alone(source: str, payload: Mapping[str, Any]) -> dict[str, Any]:
+    """A script of our own on one record, which it turns into another. Raises ScriptFailedError."""
+    sandbox = _sandbox.get()
+    job = {"source": source, "records": [(payload, {}, None)], "sessions": [], "timeouts": False}
+    job |= {"node": {}, "stream": {}, "now": 0, "instant": "", "limits": sandbox.limits}
+
+    async def answer(_: Sequence[tuple[Scope, str]]) -> bytes:
+        raise ScriptFailedError(Failure(BROKEN))
+
+    try:
+        done = _decode_done(await sandbox.run(_encode(job), answer))
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        raise ScriptFailedError(Failure(BROKEN)) from None
+    return done.pushed[0][2] if done.pushed else {}
 
 
 def _parts(rows: Iterable[Row], step: Step) -> Iterator[_Part]:

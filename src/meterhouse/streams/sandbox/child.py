@@ -23,8 +23,9 @@ from typing import BinaryIO, cast
 
 from py_mini_racer import JSEvalException, init_mini_racer, mini_racer
 
-# Without a compiler of machine code: most of what has ever been broken in the engine was there.
-_FLAGS = ("--single-threaded", "--jitless")
+# Without a compiler of machine code: most of what has ever been broken in the engine was there. Regular expressions
+# that go astray are tried again in linear time, unless they look around or back.
+_FLAGS = ("--single-threaded", "--jitless", "--enable-experimental-regexp-engine-on-excessive-backtracks")
 _HERE = Path(__file__).parent
 _PRELUDE, _MOMENT = (_HERE / name for name in ("prelude.js", "moment.min.js"))
 _FIRST_JOB = json.dumps(
