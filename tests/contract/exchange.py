@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, unquote_plus, urlsplit
 
-from .documents import Document, Node, Operation, Paths, is_awaited
+from .documents import Document, Node, Operation, Paths
 from .schemas import Schemas, mark, members
 
 # What every HTTP server says.
@@ -71,7 +71,7 @@ class Contract:
 
     def faults(self, exchange: Exchange) -> Iterator[str]:
         path = exchange.path
-        if is_awaited(path) or path == "/" or path.startswith(tuple(f"{page}/" for page in PAGES[1:])):
+        if path == "/" or path.startswith(tuple(f"{page}/" for page in PAGES[1:])):
             return
         operations, path_values = self.paths.find(path)
         operation = operations.get(exchange.method)
