@@ -26,8 +26,8 @@ class Page(BaseModel):
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
 
-    limit: Annotated[int, BeforeValidator(_whole_number), Field(ge=1, le=MAX_LIMIT)] = 25
-    skip: Annotated[int, BeforeValidator(_whole_number), Field(ge=0, le=MAX_SKIP)] = 0
+    limit: Annotated[int, Field(ge=1, le=MAX_LIMIT), BeforeValidator(_whole_number)] = 25
+    skip: Annotated[int, Field(ge=0, le=MAX_SKIP), BeforeValidator(_whole_number)] = 0
 
 
 class SortedPage(Page):

@@ -11,7 +11,6 @@ from urllib.parse import unquote
 import yaml
 
 FOLDER = Path(__file__).parents[2] / "openapi"
-_AWAITED = ("/authentication/", "/usage-metering/", "/online-collection/", "/stream-management/", "/data-correction/")
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 
 
@@ -143,11 +142,6 @@ def load_all() -> list[Document]:
     documents = [load(path) for path in sorted(FOLDER.glob("*.yaml"))]
     assert documents, f"no document in {FOLDER}"
     return documents
-
-
-def is_awaited(path: str) -> bool:
-    """Whether the path is one of usage-engine.yaml's while that file is not there."""
-    return not (FOLDER / "usage-engine.yaml").exists() and path.startswith((*_AWAITED, "/aggregation/"))
 
 
 class Paths:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, unquote_plus, urlsplit
 
-from .documents import Document, Node, Operation, Paths, is_awaited
+from .documents import Document, Node, Operation, Paths
 from .schemas import Schemas, mark, members
 
 # What every HTTP server says.
@@ -48,7 +48,7 @@ class Contract:
     statuses: set[tuple[str, int]] = field(default_factory=set)
     """(operation id, status) of every answer so far."""
     found: dict[str, set[str]] = field(init=False)
-    """Document → pointers of members, and of headers, that answers have had."""
+    """Document → pointers of headers and parameters, and of members of bodies, that exchanges have had."""
     judges_requests: bool = True
     """False in tests whose requests are not meant to be good, though the server takes some (mark `odd_requests`)."""
     exchanges: int = 0
@@ -71,7 +71,7 @@ class Contract:
 
     def faults(self, exchange: Exchange) -> Iterator[str]:
         path = exchange.path
-        if is_awaited(path) or path == "/" or path.startswith(tuple(f"{page}/" for page in PAGES[1:])):
+        if path == "/" or path.startswith(tuple(f"{page}/" for page in PAGES[1:])):
             return
         operations, path_values = self.paths.find(path)
         operation = operations.get(exchange.method)
@@ -129,15 +129,18 @@ class Contract:
         schema = media.get("schema")
         assert schema is not None, f"{media} has no schema"
         yield from schemas.faults(schema, value)
+        self._note_members(schema, value)
+
+    def _note_members(self, schema: Node, value: Any) -> None:
         missing = self.missing_members(schema)
         if missing:
             here: set[str] = set()
-            mark(schemas, schema, value, here)
-            found |= here
+            mark(self.schemas[schema.document.name], schema, value, here)
+            self.found[schema.document.name] |= here
             missing -= here
 
     def missing_members(self, schema: Node) -> set[str]:
-        """The members of an answer's schema that no such answer has had yet."""
+        """The members of a body's schema that no such body has had yet."""
         key = f"{schema.document.name}{schema.pointer}"
         if key not in self._missing:
             self._missing[key] = {member.pointer for member in members(schema)}
@@ -151,6 +154,7 @@ class Contract:
         for (place, name), node in operation.parameters().items():
             if (place, name) in values:
                 value = values.pop((place, name))
+                self.found[node.document.name].add(node.pointer)
                 yield from (f"{place} parameter {name}: {fault}" for fault in schemas.faults(_schema(node), value))
             elif node.value.get("required"):
                 yield f"the {place} parameter {name} is missing"
@@ -178,6 +182,7 @@ class Contract:
             return
         value = dict(parse_qsl(body.decode())) if media_type.endswith("urlencoded") else json.loads(body)
         yield from (f"body: {fault}" for fault in self.schemas[schema.document.name].faults(schema, value))
+        self._note_members(schema, value)
 
 
 def _undocumented(exchange: Exchange, operations: dict[str, Operation]) -> Iterator[str]:

@@ -77,8 +77,13 @@ def example_values(node: Node) -> Iterator[Any]:
     for _, example in node.items("examples"):
         yield example.value["value"]
     for _, media in node.items("content"):
-        for _, example in media.items("examples"):
-            yield example.value["value"]
+        yield from example_values(media)
+    schema = node.get("schema")
+    if schema is not None and "content" not in node.value:
+        # Where all values are told, they are the examples.
+        yield from schema.value.get("examples") or schema.value.get("enum", [])
+        if schema.value.get("type") == "boolean":
+            yield from (True, False)
 
 
 def _with_parameter(sample: Sample, place: str, name: str, node: Node, value: Any) -> Sample:

@@ -1,11 +1,11 @@
-"""What the whole suite has to show: every documented status, header and member of an answer has been seen."""
+"""What the whole suite has to show: every documented status, header, parameter and member has been seen."""
 
 from collections.abc import Iterator
 
 import pytest
 from _pytest.config import Config
 
-from .documents import load_all
+from .documents import Node, load_all
 from .exchange import Contract
 
 CONTRACT = pytest.StashKey[Contract]()
@@ -32,10 +32,19 @@ def unseen(contract: Contract) -> Iterator[str]:
                     if "x-rare" not in header.value and header.pointer not in found:
                         headers.setdefault(str(header), f"{operation} {status}")
                 for _, media in response.items("content"):
-                    schema = media.get("schema")
-                    missing = contract.missing_members(schema) - found if schema else ()
-                    yield from (f"{document.name}.yaml#{pointer}: no answer had it" for pointer in sorted(missing))
+                    yield from _unseen_members(contract, media.get("schema"), "answer")
+            for node in operation.parameters().values():
+                if "x-rare" not in node.value and node.pointer not in found:
+                    yield f"{node}: no request that was taken had it"
+            for schema in operation.body_schemas().values():
+                yield from _unseen_members(contract, schema, "request that was taken")
         yield from (f"{header}: no answer had it, such as one of {where}" for header, where in headers.items())
+
+
+def _unseen_members(contract: Contract, schema: Node | None, what: str) -> Iterator[str]:
+    if schema is not None:
+        missing = contract.missing_members(schema) - contract.found[schema.document.name]
+        yield from (f"{schema.document.name}.yaml#{pointer}: no {what} had it" for pointer in sorted(missing))
 
 
 def is_whole(config: Config) -> bool:

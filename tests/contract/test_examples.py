@@ -26,7 +26,7 @@ def caller(installation, api):
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=str)
 def test_a_request_of_the_examples_is_answered_well(api, caller, sample: Sample):
-    with closing(furnish(api.base_url, caller, sample.operation.document.name)) as world:
+    with closing(furnish(api.base_url, caller, sample.operation.document.name, sample.operation.row)) as world:
         response = world.send(sample)
     assert response.is_success, f"{sample}: {response.status_code} {response.text[:1000]}"
 

@@ -3,9 +3,14 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from itertools import count
+from urllib.parse import quote_plus
+from uuid import uuid4
 
 import httpx
+import psycopg
 
+from meterhouse.rules.sessions import session_key
 from tests.conftest import TLS
 from tests.tenants import get_token
 
@@ -27,9 +32,12 @@ class Caller:
     account_id: str
     application: dict[str, str]
     credentials: dict[str, str]
+    database_url: str
 
     def headers(self, sample: Sample) -> dict[str, str]:
         security = sample.operation.node.value.get("security", sample.operation.document.value.get("security", []))
+        if {} in security:
+            return {}
         schemes = [scheme for requirement in security for scheme in requirement]
         known = [scheme for scheme in schemes if scheme in self.credentials]
         assert known or not schemes, f"{sample.operation}: no credentials for {schemes}: add them in world.py"
@@ -41,7 +49,8 @@ def make_caller(installation, base_url: str) -> Caller:
     application = installation.run("applications", "create", "--account", account_id, "--name", "contract")
     api_key = installation.run("api-keys", "create", "--account", account_id, "--name", "contract")["apiKey"]
     token = get_token(base_url, installation, application)
-    return Caller(account_id, application, {"apiKey": api_key, "accessToken": token})
+    database_url = installation.environment["METERHOUSE_DATABASE_URL"].replace("+psycopg", "")
+    return Caller(account_id, application, {"apiKey": api_key, "accessToken": token}, database_url)
 
 
 class World:
@@ -54,12 +63,25 @@ class World:
         headers = {"Authorization": f"Bearer {caller.credentials['accessToken']}"}
         self.client = httpx.Client(verify=TLS, base_url=base_url, headers=headers, timeout=30)
         self._known: dict[str, str] = {}
+        self._places: dict[str, str] = {}
+        self._mine: list[str] = []
 
     def add(self, name: str, value: str) -> None:
+        """What the examples call `name` is `value` here."""
         self._known[name] = value
 
+    def put(self, place: str, value: str) -> None:
+        """The last parameter of a path, and of all that begin with it, is `value` here, whatever the examples say."""
+        self._places[place] = value
+
     def close(self) -> None:
+        for path in self._mine:
+            self.client.delete(path)
         self.client.close()
+
+    def take_away(self, path: str) -> None:
+        """What is limited in number does not outlive the world."""
+        self._mine.append(path)
 
     def post(self, path: str, body: object) -> dict:
         return self.client.post(path, json=body).raise_for_status().json()
@@ -67,11 +89,15 @@ class World:
     def fill(self, sample: Sample) -> Sample:
         return replace(
             sample,
-            path={name: self._real(value) for name, value in sample.path.items()},
+            path={name: self._in_path(sample, name) for name in sample.path},
             query=[(name, self._real(value)) for name, value in sample.query],
             headers={name: self._real(value) for name, value in sample.headers.items()},
             body=None if sample.body is None else self._real(sample.body),
         )
+
+    def _in_path(self, sample: Sample, name: str) -> str:
+        place = sample.operation.path.partition(f"{{{name}}}")[0] + f"{{{name}}}"
+        return self._places.get(place) or self._real(sample.path[name])
 
     def _real(self, text: str) -> str:
         for name, value in self._known.items():
@@ -86,8 +112,8 @@ class World:
         return httpx.request(sample.operation.method, url, headers=headers, content=filled.body, verify=TLS, timeout=30)
 
 
-def with_bucket(world: World) -> None:
-    """metering.yaml: the account's bucket with a meter, two customers and an event."""
+def with_bucket(world: World, row: str | None) -> None:
+    """metering.yaml: a bucket with a meter and two customers, and a portal token for it."""
     bucket_id = world.post("/v1/metering", {})["id"]
     world.add("mtr_STYBm01FabkgZOP3KtkYdJuO", bucket_id)
     world.headers["X-Bucket-Id"] = world.client.headers["X-Bucket-Id"] = bucket_id
@@ -105,15 +131,103 @@ def with_bucket(world: World) -> None:
     world.add("2026-12-31T23:59:59Z", (now + timedelta(days=30)).isoformat().replace("+00:00", "Z"))
 
 
-FURNISHING: dict[str, Callable[[World], None]] = {"metering": with_bucket}
-"""Document → what makes the things that its examples speak of. A document without things needs no line."""
+_numbers = count(1)
 
 
-def furnish(base_url: str, caller: Caller, document: str) -> World:
-    """A fresh world for one example, so that examples that delete do not meet those that read."""
+def with_usage_engine(world: World, row: str | None) -> None:
+    """usage-engine.yaml: the things of which the operation speaks. Names are new, for the account keeps them."""
+    number = next(_numbers)
+    for name in ("Usage based API counter", "Seats in use (peak)", "Metering", "My Stream", "Updated Collector Name"):
+        world.add(f'"{name}"', f'"{name} {number}"')
+    for name, member in (("u4grtTy18E2DYANsv0G174aSxR3EeOiA", "clientId"), ("http://127.0.0.1:8000/", "audience")):
+        for spell in (str, quote_plus):
+            world.add(spell(name), spell(world.caller.application[member]))
+    secret = "U6qN9NTgis3MLeleRXtLgIxtRE-qhpZcPJ_5eoNtNQYcodiY9q0Abs3afgpbX3M6"
+    world.add(secret, world.caller.application["clientSecret"])
+    world.add("user0@example.com", f"user0-{number}@example.com")
+    things = {"meter": with_meter, "collector": with_collector, "data": with_collector, "ingestion": with_collector}
+    things |= {"stream": with_stream, "secret": with_secret, "record": with_stream, "session": with_session}
+    for furnish_with in dict.fromkeys(make for thing, make in things.items() if thing in (row or thing)):
+        furnish_with(world, number, row)
+    if row == "create_meter_type":
+        world.add("878752b4-4ddf", f"new-{number}")
+
+
+def with_meter(world: World, number: int, row: str | None) -> None:
+    reset = {"minute": "0", "hour": "0", "day": "1", "month": "*", "weekday": "*"}
+    meter_type = {
+        "name": f"Type {number}",
+        "unit": "requests",
+        "aggregation": {"type": "sum"},
+        "resetSchedule": reset,
+        "timezone": "Etc/UTC",
+        "externalRef": f"ref-{number}",
+    }
+    type_id = world.post("/usage-metering/v1/meter-types", meter_type)["id"]
+    world.put("/usage-metering/v1/meter-types/{id}", type_id)
+    world.add("645ed240-02b5-400c-9a3c-21857e8f2ac4", type_id)
+    world.add("878752b4-4ddf", f"ref-{number}")
+    meter = {"meterKey": str(uuid4()), "meterTypeId": type_id, "userId": "somebody"}
+    meter_id = world.post("/usage-metering/v1/meters", meter)["id"]
+    if row == "delete_meter_type":
+        world.client.delete(f"/usage-metering/v1/meters/{meter_id}")
+    world.put("/usage-metering/v1/meters/{id}", meter_id)
+
+
+def with_collector(world: World, number: int, row: str | None) -> None:
+    place = "/online-collection/v1/collectors"
+    collector_id = world.post(place, {"name": f"Collector {number}"})["id"]
+    world.put(f"{place}/{{id}}", collector_id)
+    world.take_away(f"{place}/{collector_id}")
+    ingestion_id = world.post(f"{place}/{collector_id}/send", {"data": {}})["ingestionId"]
+    world.put(f"{place}/{{id}}/ingestions/{{ingestionId}}", ingestion_id)
+
+
+def with_stream(world: World, number: int, row: str | None) -> None:
+    place = "/stream-management/v1/streams"
+    nodes = [
+        {"id": "count", "type": "readers/counter", "schemaVersion": 1, "name": "Count", "params": {"max": 5}},
+        {"id": "log", "type": "writers/log", "schemaVersion": 1, "name": "Log", "params": {}},
+    ]
+    edges = [{"id": "edge", "from": "count", "to": "log", "config": {}}]
+    document = {"name": f"Stream {number}", "nodes": nodes, "edges": edges, "nodeGroups": []}
+    stream_id = world.post(f"{place}/import", {"stream": document, "tag": "v1.0"})["id"]
+    world.put(f"{place}/{{id}}", stream_id)
+    world.add("6a1e7b8e-5f0c-4b5c-8f0e-1f6d8f0a7c11", stream_id)
+    if row is None or "run" in row:  # while it runs, it can be neither started nor deleted
+        run_id = world.post(f"{place}/{stream_id}/start", None)["runId"]
+        world.put(f"{place}/{{id}}/runs/{{runId}}", run_id)
+
+
+def with_secret(world: World, number: int, row: str | None) -> None:
+    secret = {"name": f"Secret {number}", "type": "bearer", "token": "x"}
+    world.put("/stream-management/v1/secrets/{id}", world.post("/stream-management/v1/secrets", secret)["id"])
+    world.add("3c2a1f7e-8b9d-4e60-9a53-0d1e2f3a4b5c", str(uuid4()))
+
+
+def with_session(world: World, number: int, row: str | None) -> None:
+    """Sessions are made by streams only: this one is put into the database."""
+    with psycopg.connect(world.caller.database_url) as database:
+        database.execute(
+            "INSERT INTO aggregation_sessions VALUES (%s, %s, %s, '{}', '{}', NULL, now(), now()) ON CONFLICT DO NOTHING",
+            (
+                world.caller.account_id,
+                "a83230416378defea69ed7a194de4a0a85fee70c",
+                session_key(["customer123", "order456"]),
+            ),
+        )
+
+
+FURNISHING: dict[str, Callable[[World, str | None], None]] = {
+    "metering": with_bucket,
+    "usage-engine": with_usage_engine,
+}
+"""Document → what makes the things that an operation's examples speak of. A document without things needs no line."""
+
+
+def furnish(base_url: str, caller: Caller, document: str, row: str | None = None) -> World:
+    """A fresh world, with what one operation's examples speak of, or with everything."""
     world = World(base_url, caller)
-    for name in ("clientId", "clientSecret", "audience"):
-        world.add(f"{{{name}}}", caller.application[name])
     if document in FURNISHING:
-        FURNISHING[document](world)
+        FURNISHING[document](world, row)
     return world

@@ -1,6 +1,6 @@
 """/meters of a bucket, on both mounts: list, create, get, replace, delete."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
@@ -25,8 +25,8 @@ class MeterPage(BaseModel):
 
     page: Annotated[int, Field(ge=1, le=1_000_000)] = 1
     page_size: Annotated[int, Field(ge=1, le=1000, alias="pageSize")] = 100
-    order: Annotated[str, Field(pattern="^(ASC|DESC)$")] = "ASC"
-    order_by: Annotated[str, Field(alias="orderBy", pattern="^(key|name|aggregation|createdAt|updatedAt)$")] = "key"
+    order: Literal["ASC", "DESC"] = "ASC"
+    order_by: Annotated[Literal["key", "name", "aggregation", "createdAt", "updatedAt"], Field(alias="orderBy")] = "key"
     include_deleted: Annotated[bool, Field(alias="includeDeleted")] = False
 
 

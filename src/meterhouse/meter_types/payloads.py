@@ -127,7 +127,8 @@ NOT_NULL = BeforeValidator(_not_null)
 Line = Annotated[str, AfterValidator(_line)]
 Reference = Annotated[Line, Field(min_length=1, max_length=100)]
 Number = Annotated[Decimal, BeforeValidator(_number)]
-Capacity = Annotated[Number, Field(ge=0)]
+Capacity = Annotated[Decimal, Field(ge=0), BeforeValidator(_number)]
+_Percentage = Annotated[Decimal, Field(gt=0), BeforeValidator(_number)]
 CustomFields = Annotated[dict[str, Any], BeforeValidator(_custom_fields)]
 
 _Instant = Annotated[datetime, BeforeValidator(_instant)]
@@ -167,7 +168,7 @@ class ResetScheduleBody(Body):
 class ThresholdBody(Body):
     name: Annotated[Line, Field(min_length=1, max_length=80)]
     absolute_value: Annotated[Number | None, NOT_NULL] = None
-    capacity_percentage: Annotated[Annotated[Number, Field(gt=0)] | None, NOT_NULL] = None
+    capacity_percentage: Annotated[_Percentage | None, NOT_NULL] = None
     custom_fields: Annotated[CustomFields, Field(default_factory=dict)]
 
     @model_validator(mode="after")
