@@ -24,11 +24,14 @@ lint: $(VENV)/ready  ## style, types and layer rules
 bench: $(VENV)/ready  ## measure the hot paths on this machine
 	$(BIN)/python -m tests.bench
 
+COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
+
 lock:  ## resolve the lock files again (needs uv)
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header pyproject.toml -o requirements.lock
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --group pyproject.toml:dev -c requirements.lock -o requirements-dev.lock
+	$(COMPILE) pyproject.toml -o requirements.lock
+	$(COMPILE) --group pyproject.toml:dev -c requirements.lock -o requirements-dev.lock
+	$(COMPILE) --group pyproject.toml:build -c requirements-dev.lock -o requirements-build.lock
 	$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["embedded"], sep="\n")' \
-	  | uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-deps - -o requirements-embedded.lock
+	  | $(COMPILE) --no-deps - -o requirements-embedded.lock
 
 clean:  ## remove the virtual environment and caches (never the data)
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

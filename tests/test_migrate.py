@@ -7,7 +7,7 @@ import subprocess
 import psycopg
 import pytest
 
-from .conftest import COMMAND
+from .conftest import COMMAND, free_port
 
 
 @pytest.fixture
@@ -72,3 +72,13 @@ def test_credentials_that_cannot_be_kept_are_one_line_and_no_account(environment
     assert len(done.stderr.splitlines()) == 1
     (tmp_path / "data").unlink()
     assert listed(environment, "accounts") == []
+
+
+@pytest.mark.parametrize("command", ["migrate", "worker", "accounts list", "api"])
+def test_a_database_that_cannot_be_reached_is_one_line(environment, tmp_path, command):
+    (tmp_path / "database-url").write_text(f"postgresql://nobody:hush-hush@127.0.0.1:{free_port()}/nothing")
+    done = run(environment | {"METERHOUSE_PORT": "0", "METERHOUSE_RATE_LIMITS": "off"}, *command.split())
+    assert done.returncode == 1
+    assert "connection" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert "hush-hush" not in done.stderr

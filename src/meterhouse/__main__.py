@@ -8,9 +8,11 @@ import sys
 from collections.abc import Callable
 
 import msgspec
+from sqlalchemy.exc import OperationalError
 
 from meterhouse import logs
 from meterhouse.access.commands import add_commands, as_table
+from meterhouse.conformance import arguments as conformance
 from meterhouse.database import SchemaNotCurrentError
 from meterhouse.embedded import EmbeddedError
 from meterhouse.errors import MeterhouseError
@@ -35,6 +37,9 @@ def main() -> None:
     except (SettingsError, EmbeddedError, SchemaNotCurrentError, StartError, MeterhouseError) as error:
         print(f"meterhouse: {error}", file=sys.stderr)
         sys.exit(1)
+    except OperationalError as error:
+        print(f"meterhouse: the database: {str(error.orig).partition(chr(10))[0]}", file=sys.stderr)
+        sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
 
@@ -48,6 +53,10 @@ def _parser() -> argparse.ArgumentParser:
         "api": (_api, "run the API alone, on METERHOUSE_DATABASE_URL and METERHOUSE_REDIS_URL"),
         "worker": (_worker, "run the worker alone"),
         "migrate": (_migrate, "bring the database schema to this version"),
+        "conformance": (
+            _conformance,
+            "check the contract of a running server; exit code 1 if something is not as it should be",
+        ),
     }
     added = {}
     for name, (part, text) in parts.items():
@@ -59,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="where there is no account yet, make the first and keep its credentials in the data directory",
     )
+    conformance.add_arguments(added["conformance"])
     parser.set_defaults(part=None)
     return parser
 
@@ -81,6 +91,12 @@ def _worker(settings: Settings, arguments: argparse.Namespace) -> None:
 
     logs.set_up_logs(settings.log_level)
     asyncio.run(work(settings, stop_with_parent=arguments.stop_with_parent))
+
+
+def _conformance(settings: Settings, arguments: argparse.Namespace) -> None:
+    from meterhouse.conformance.command import run
+
+    sys.exit(run(settings, arguments))
 
 
 def _migrate(settings: Settings, arguments: argparse.Namespace) -> None:
