@@ -62,7 +62,7 @@ async def work(settings: Settings, *, stop_with_parent: bool) -> None:
             while not stop.is_set() and not (stop_with_parent and os.getppid() != parent):
                 for name, job in JOBS.items():
                     if due[name] <= monotonic() and not stop.is_set():
-                        due[name] = monotonic() + job.every_seconds
+                        due[name] = monotonic() + job.pause_seconds(sandbox=settings.sandbox)
                         await _run(name, job, engine, secrets)
                 await _wait(stop, TICK_SECONDS)
             stop.set()
