@@ -22,6 +22,9 @@ from .contract.wiring import watch, wired
 # Nothing here speaks TLS, but every client would read all certificates.
 TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
+# For all tests one and the same: imported by name into several modules, each would start its own.
+pytest_plugins = ("tests.sandbox",)
+
 COMMAND = [sys.executable, "-m", "meterhouse"]
 
 

@@ -2,6 +2,7 @@
 
 from alembic import op
 import sqlalchemy as sa
+import tzdata
 from sqlalchemy.dialects import postgresql
 
 revision = "0005"
@@ -132,6 +133,15 @@ def upgrade() -> None:
     op.add_column("meters", sa.Column("close_at", sa.DateTime(timezone=True), nullable=True))
     op.execute("UPDATE meters SET close_at = period_end")
     op.alter_column("meters", "close_at", nullable=False)
+    op.add_column("meters", sa.Column("period_schedule", postgresql.JSONB(), nullable=True))
+    op.execute(
+        "UPDATE meters SET period_schedule = t.reset_schedule FROM meter_types AS t"
+        " WHERE t.account_id = meters.account_id AND t.id = meters.meter_type_id"
+    )
+    op.alter_column("meters", "period_schedule", nullable=False)
+    op.add_column("meters", sa.Column("period_tz_version", sa.Text(), nullable=True))
+    op.execute(sa.text("UPDATE meters SET period_tz_version = :version").bindparams(version=tzdata.IANA_VERSION))
+    op.alter_column("meters", "period_tz_version", nullable=False)
     op.add_column("meters", sa.Column("close_error", sa.Text(), nullable=True))
     op.add_column("meters", sa.Column("last_period_hash", sa.Text(), nullable=True))
     op.drop_index(op.f("meters_period_end_idx"), table_name="meters")
@@ -155,6 +165,8 @@ def downgrade() -> None:
     op.create_index(op.f("meters_period_end_idx"), "meters", ["period_end"], unique=False)
     op.drop_column("meters", "last_period_hash")
     op.drop_column("meters", "close_error")
+    op.drop_column("meters", "period_tz_version")
+    op.drop_column("meters", "period_schedule")
     op.drop_column("meters", "close_at")
     op.drop_index(
         "deliveries_next_attempt_idx", table_name="deliveries", postgresql_where=sa.text("status = 'pending'")

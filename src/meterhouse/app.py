@@ -35,6 +35,7 @@ from meterhouse.database import make_engine, ping, require_current_schema
 from meterhouse.edge import Edge, answer_error, answer_http_error
 from meterhouse.errors import BadRequestError, MeterhouseError, UnavailableError, bad_fields
 from meterhouse.meter_types import routes as meter_types
+from meterhouse.metered_records import routes as metered_records
 from meterhouse.meters import routes as meters
 from meterhouse.sandbox import routes as sandbox
 from meterhouse.sandbox.follow import FollowClock
@@ -65,6 +66,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(access.router)
     app.include_router(meter_types.router)
     app.include_router(meters.router)
+    app.include_router(metered_records.router)
     collectors.include_in(app)
     app.include_router(streams.router)
     app.include_router(management.router)

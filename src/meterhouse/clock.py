@@ -18,7 +18,15 @@ def real_now() -> datetime:
     return datetime.now(UTC)
 
 
-def set_ahead(ahead: timedelta) -> None:
-    """How far this process' clock of metering is before the machine's (see sandbox/store)."""
+def ahead() -> timedelta:
+    """How far `now` is before `real_now`: nothing, but in sandboxes."""
+    return _ahead
+
+
+def set_ahead(by: timedelta) -> None:
+    """How far this process' clock of metering is before the machine's (see sandbox/store).
+
+    Less than before is old news: it was read before somebody moved the clock on.
+    """
     global _ahead  # noqa: PLW0603 - one clock
-    _ahead = ahead
+    _ahead = max(_ahead, by)

@@ -6,7 +6,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
 
-import msgspec
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
@@ -15,7 +14,7 @@ from fastapi import Depends, Request
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from meterhouse.wire import read_body
+from meterhouse.wire import encode_plain, read_body
 
 STATEMENT_TIMEOUT_SECONDS = 60
 LOCK_TIMEOUT_SECONDS = 10
@@ -35,13 +34,10 @@ def make_engine(url: str, pool_size: int) -> AsyncEngine:
         max_overflow=0,
         pool_pre_ping=True,
         hide_parameters=True,
-        json_serializer=lambda value: _encode(value).decode(),
+        json_serializer=lambda value: encode_plain(value).decode(),
         json_deserializer=_exact_json,
         connect_args={"options": options, "application_name": "meterhouse"},
     )
-
-
-_encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
 def _exact_json(text: str | bytes) -> Any:

@@ -13,7 +13,7 @@ MAX_LIMIT = 100
 MAX_SKIP = 1_000_000_000
 
 
-def _whole_number(value: object) -> int:
+def whole_number(value: object) -> int:
     """Digits only: the framework's own reading also takes `+5`, `5.0` and `1_0`."""
     text = str(value)
     if isinstance(value, bool) or not (text.isascii() and text.isdigit() and len(text) <= 10):
@@ -26,8 +26,8 @@ class Page(BaseModel):
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
 
-    limit: Annotated[int, Field(ge=1, le=MAX_LIMIT), BeforeValidator(_whole_number)] = 25
-    skip: Annotated[int, Field(ge=0, le=MAX_SKIP), BeforeValidator(_whole_number)] = 0
+    limit: Annotated[int, Field(ge=1, le=MAX_LIMIT), BeforeValidator(whole_number)] = 25
+    skip: Annotated[int, Field(ge=0, le=MAX_SKIP), BeforeValidator(whole_number)] = 0
 
 
 class SortedPage(Page):

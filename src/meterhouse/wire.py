@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, TypeVar
 
 import msgspec
@@ -14,7 +15,7 @@ from starlette.responses import Response
 
 from meterhouse.errors import BadRequestError, FieldError, TooLargeError, bad_fields
 from meterhouse.rules.instants import format_instant
-from meterhouse.rules.numbers import parse_decimal
+from meterhouse.rules.numbers import digits, parse_decimal
 
 MAX_BODY_BYTES = 1024 * 1024
 _BODY = "meterhouse.body"
@@ -31,6 +32,20 @@ class Slice:
 Model = TypeVar("Model", bound=BaseModel)
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
+
+
+def encode_plain(value: Any) -> bytes:
+    """JSON with numbers in plain digits, 0.0000001 and 1000, where Python by itself writes 1E-7 and 1E+3."""
+    text = _encode(value)
+    return _encode(_in_digits(value)) if b"E-" in text or b"E+" in text else text
+
+
+def _in_digits(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _in_digits(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_in_digits(item) for item in value]
+    return msgspec.Raw(digits(value).encode()) if isinstance(value, Decimal) else value
 
 
 class JsonReply(Response):

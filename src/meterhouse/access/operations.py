@@ -45,6 +45,10 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType(
         "delete_meter": Operation("delete:meters", _METERS),
         "get_meter": Operation("read:meters", _METERS),
         "update_meter": Operation("update:meters", _METERS),
+        # Ours: schedules tried out, statements of periods, and all that meters have sent.
+        "preview_meter_type": Operation("read:meter_types", _METER_TYPES),
+        "list_meter_periods": Operation("read:meters", _METERS),
+        "list_metered_records": Operation("read:meters", _METERS),
         "list_collectors": Operation("read:collectors", _COLLECTORS),
         "create_collector": Operation("create:collectors", _COLLECTOR_CHANGES),
         "delete_collector": Operation("delete:collectors", _COLLECTOR_CHANGES),

@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Annotated, Any, Literal, Self
+from zoneinfo import ZoneInfo
 
 import msgspec
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
@@ -12,17 +13,18 @@ from pydantic.alias_generators import to_camel
 from sqlalchemy import RowMapping
 
 from meterhouse.errors import BadRequestError
-from meterhouse.rules.instants import parse_instant
+from meterhouse.rules.instants import format_milliseconds, parse_instant
 from meterhouse.rules.numbers import digits
 from meterhouse.rules.periods import check_field, schedule_of
-from meterhouse.rules.thresholds import Threshold
-from meterhouse.rules.windows import find_zone
+from meterhouse.rules.thresholds import LIMITS, Threshold
+from meterhouse.rules.windows import clock_change, find_zone
 
 DEFAULT_CATEGORY = "DEFAULT"
 MAX_THRESHOLDS = 5
 MAX_CUSTOM_FIELDS_BYTES = 16 * 1024
 MAX_DEPTH = 32
 MAX_DIGITS = 1000
+FIRST_YEAR, LAST_YEAR = 1970, 2200
 
 # As in the reference's pattern, which JSON Schema reads with ASCII letters.
 _NAME = re.compile(r"[\w\s().-]+", re.ASCII)
@@ -113,6 +115,12 @@ def _crontab(text: str, info: ValidationInfo) -> str:
 def _zone(name: str) -> str:
     find_zone(name)
     return name
+
+
+def _in_range(after: datetime) -> datetime:
+    if not FIRST_YEAR <= after.year <= LAST_YEAR:
+        raise ValueError(f"must be in one of the years {FIRST_YEAR} to {LAST_YEAR}")
+    return after
 
 
 def _distinct(thresholds: list["ThresholdBody"]) -> list["ThresholdBody"]:
@@ -225,6 +233,15 @@ class MeterTypeCreate(MeterTypeUpdate):
         return unset | super().columns(now) | {"aggregation": self.aggregation.type}
 
 
+class PreviewBody(Body):
+    """`after` None: from now on."""
+
+    reset_schedule: ResetScheduleBody
+    timezone: _Zone
+    count: Annotated[int, Field(ge=1, le=100)] = 12
+    after: Annotated[_Instant | None, NOT_NULL, AfterValidator(_in_range)] = None
+
+
 # --- what is answered --------------------------------------------------------------------------------------------
 
 
@@ -233,8 +250,7 @@ def number_json(number: Decimal | int) -> msgspec.Raw:
 
 
 def threshold_json(threshold: Threshold) -> dict[str, Any]:
-    limits = ("absoluteValue", "capacityPercentage")
-    return threshold | {name: number_json(threshold[name]) for name in limits if name in threshold}
+    return threshold | {name: number_json(threshold[name]) for name in LIMITS if name in threshold}
 
 
 def _offset_instant(instant: datetime | None) -> str | None:
@@ -264,3 +280,20 @@ def meter_type_json(row: RowMapping) -> dict[str, Any]:
         "updatedAt": _offset_instant(row["updated_at"]),
     }
     return {name: value for name, value in body.items() if value is not None}
+
+
+def reset_json(at: datetime, zone: ZoneInfo) -> dict[str, Any]:
+    """`clockChange` is null unless the clocks change on the reset's local day."""
+    local = at.astimezone(zone)
+    change = clock_change(local.date(), zone)
+    told = change and {
+        "at": format_milliseconds(change.at),
+        "from": _offset(change.before),
+        "to": _offset(change.after),
+    }
+    return {"at": format_milliseconds(at), "local": local.isoformat(timespec="milliseconds"), "clockChange": told}
+
+
+def _offset(delta: timedelta) -> str:
+    """+01:00"""
+    return timezone(delta).tzname(None).removeprefix("UTC") or "+00:00"

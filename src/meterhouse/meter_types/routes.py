@@ -14,9 +14,18 @@ from meterhouse.access.gate import Admitted
 from meterhouse.database import Transaction
 from meterhouse.errors import NotFoundError, bad_field
 from meterhouse.meter_types import store
-from meterhouse.meter_types.payloads import Line, MeterTypeCreate, MeterTypeUpdate, meter_type_json
+from meterhouse.meter_types.payloads import (
+    Line,
+    MeterTypeCreate,
+    MeterTypeUpdate,
+    PreviewBody,
+    meter_type_json,
+    reset_json,
+)
 from meterhouse.paging import SortedPage
+from meterhouse.rules.periods import next_instant, schedule_of
 from meterhouse.rules.thresholds import first_percentage
+from meterhouse.rules.windows import find_zone
 from meterhouse.wire import JsonReply, read_model
 
 # A client that sends its own "now" may be a little behind.
@@ -49,6 +58,16 @@ async def create_meter_type(request: Request, caller: Admitted, connection: Tran
     _require_fitting(columns, columns, now)
     values = columns | {"created_at": now, "updated_at": now}
     return JsonReply(meter_type_json(await store.create_meter_type(connection, caller.account_id, values)), 201)
+
+
+@router.post("/preview")
+async def preview_meter_type(request: Request, caller: Admitted) -> Response:  # noqa: ARG001 - known callers alone
+    """When meters with this schedule and zone are reset, from the code that resets them."""
+    body = await read_model(request, PreviewBody)
+    schedule, zone = schedule_of(**body.reset_schedule.model_dump()), find_zone(body.timezone)
+    at = body.after or clock.now()
+    resets = [at := next_instant(schedule, zone, at) for _ in range(body.count)]
+    return JsonReply({"resets": [reset_json(one, zone) for one in resets]})
 
 
 @router.get("/{id}")

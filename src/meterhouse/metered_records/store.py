@@ -1,20 +1,35 @@
 """The outbox of meters: SQL. Every function takes the tenant and uses it in its WHERE."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-import msgspec
-from sqlalchemy import RowMapping, select, text, update
+from sqlalchemy import (
+    ARRAY,
+    Column,
+    ColumnElement,
+    RowMapping,
+    Select,
+    Text,
+    Uuid,
+    and_,
+    any_,
+    bindparam,
+    cast,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from meterhouse.paging import Page
 from meterhouse.rules.closing import Sent
 from meterhouse.tables import metered_records
 from meterhouse.webhooks.store import add_deliveries
+from meterhouse.wire import encode_plain
 
 _c = metered_records.c
-_encode = msgspec.json.Encoder(decimal_format="number").encode
 
 # From here to the end of the transaction nobody else of the account gets numbers: they become visible in their order.
 _NEXT_NUMBERS = text(
@@ -60,7 +75,7 @@ async def add_records(
         }
         for record_no, one in enumerate(sent, first)
     ]
-    values = {"account_id": account_id, "now": now, "rows": _encode(rows).decode()}
+    values = {"account_id": account_id, "now": now, "rows": encode_plain(rows).decode()}
     await connection.execute(_INSERT, values)
     await add_deliveries(connection, account_id, (first, first + len(sent) - 1), now)
 
@@ -69,8 +84,23 @@ async def take_awaiting(
     connection: AsyncConnection, account_id: UUID, meter_key: str, limit: int
 ) -> Sequence[dict[str, Any]]:
     """What the stream with this meter key has not seen, the oldest first; it counts as seen with this transaction."""
-    waiting = select(_c.record_no).where(_c.account_id == account_id, _c.meter_key == meter_key, _c.awaits_stream)
-    waiting = waiting.order_by(_c.record_no).limit(limit).with_for_update()
+    return await _take(connection, account_id, _awaiting(account_id, meter_key).order_by(_c.record_no).limit(limit))
+
+
+async def take_awaiting_of(
+    connection: AsyncConnection, account_id: UUID, meter_key: str, meter_ids: Collection[UUID]
+) -> Sequence[dict[str, Any]]:
+    """All of it, of these meters."""
+    ids = bindparam("ids", list(meter_ids), type_=ARRAY(Uuid))
+    return await _take(connection, account_id, _awaiting(account_id, meter_key).where(_c.meter_id == any_(ids)))
+
+
+def _awaiting(account_id: UUID, meter_key: str) -> Select[Any]:
+    own = (_c.account_id == account_id, _c.meter_key == meter_key, _c.awaits_stream)
+    return select(_c.record_no).where(*own).with_for_update()
+
+
+async def _take(connection: AsyncConnection, account_id: UUID, waiting: Select[Any]) -> Sequence[dict[str, Any]]:
     statement = (
         update(metered_records)
         .where(_c.account_id == account_id, _c.record_no.in_(waiting))
@@ -82,17 +112,31 @@ async def take_awaiting(
 
 
 async def list_records(connection: AsyncConnection, account_id: UUID, after: int, limit: int) -> Sequence[RowMapping]:
-    """In order, behind the number `after`."""
-    statement = select(_c.record_no, _c.kind, _c.record, _c.recorded_at).where(
-        _c.account_id == account_id, _c.record_no > after
-    )
+    """In order, behind the number `after`; `record` as the text that it was stored as."""
+    shown = (_c.record_no, _c.kind, _c.recorded_at, _as_text(_c.record))
+    statement = select(*shown).where(_c.account_id == account_id, _c.record_no > after)
     return (await connection.execute(statement.order_by(_c.record_no).limit(limit))).mappings().all()
 
 
 async def list_periods(
-    connection: AsyncConnection, account_id: UUID, meter_id: UUID, limit: int, skip: int
+    connection: AsyncConnection, account_id: UUID, meter_id: UUID, page: Page
 ) -> Sequence[RowMapping]:
-    """Closed periods of one meter, the oldest first; also of one that is gone."""
-    own = (_c.account_id == account_id, _c.meter_id == meter_id, _c.kind == "reset")
-    statement = select(_c.record, _c.statement).where(*own).order_by(_c.period_start)
-    return (await connection.execute(statement.limit(limit).offset(skip))).mappings().all()
+    """Closed periods of one meter, the oldest first; also of one that is gone. The JSON as text, as it was stored."""
+    statement = select(_as_text(_c.record), _as_text(_c.statement)).where(_periods_of(account_id, meter_id))
+    statement = statement.order_by(_c.period_start).limit(page.limit).offset(page.skip)
+    return (await connection.execute(statement)).mappings().all()
+
+
+async def has_periods(connection: AsyncConnection, account_id: UUID, meter_id: UUID) -> bool:
+    return (
+        await connection.execute(select(_c.record_no).where(_periods_of(account_id, meter_id)).limit(1))
+    ).first() is not None
+
+
+def _periods_of(account_id: UUID, meter_id: UUID) -> ColumnElement[bool]:
+    # The kind as a text of the statement: as a parameter it would hide that the partial index fits.
+    return and_(_c.account_id == account_id, _c.meter_id == meter_id, text("kind = 'reset'"))
+
+
+def _as_text(column: Column[Any]) -> ColumnElement[str]:
+    return cast(column, Text).label(column.name)

@@ -17,7 +17,7 @@ from meterhouse.meters.usage import (
     postpone_meter,
     write_meters,
 )
-from meterhouse.rules.closing import Missed, Sent, close_due
+from meterhouse.rules.closing import CannotCloseError, Missed, Sent, close_due
 from meterhouse.rules.usage import Meter
 
 _log = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ async def _close(
     for meter in meters:
         try:
             closing = close_due(meter, now, missed)
-        except (ValueError, TypeError) as error:  # TypeError: a schedule that lacks a field
+        except CannotCloseError as error:
             await _postpone(connection, account_id, meter.id, str(error), now)
             continue
         sent += closing.sent

@@ -1,4 +1,4 @@
-"""/usage-metering/v1/meters: list, create, get, update, delete (reference: usage engine 1.5)."""
+"""/usage-metering/v1/meters: list, create, get, update, delete (reference: usage engine 1.5), and closed periods."""
 
 from datetime import datetime
 from typing import Annotated, Any
@@ -14,12 +14,14 @@ from meterhouse.access.gate import Admitted
 from meterhouse.database import Transaction
 from meterhouse.errors import BadRequestError, NotFoundError, bad_field
 from meterhouse.meter_types.store import find_by_external_ref, find_meter_type
+from meterhouse.metered_records.payloads import period_json
+from meterhouse.metered_records.store import has_periods, list_periods
 from meterhouse.meters import store
 from meterhouse.meters.payloads import MeterCreate, MeterKey, MeterTypeId, MeterUpdate, UserId, meter_json
 from meterhouse.paging import Page
 from meterhouse.rules.periods import next_instant, schedule_of
 from meterhouse.rules.thresholds import first_percentage, keep_reached
-from meterhouse.rules.windows import find_zone
+from meterhouse.rules.windows import TZ_VERSION, find_zone
 from meterhouse.wire import JsonReply, read_model
 
 router = APIRouter(prefix="/usage-metering/v1/meters")
@@ -70,6 +72,8 @@ def _copied(meter_type: RowMapping, now: datetime) -> dict[str, Any]:
         "delete_on_reset": False,
         "period_start": now,
         "period_end": (period_end := next_instant(schedule, zone, now)),
+        "period_schedule": meter_type["reset_schedule"],
+        "period_tz_version": TZ_VERSION,
         "close_at": period_end,
         "created_at": now,
         "updated_at": now,
@@ -141,3 +145,23 @@ async def delete_meter(
     if not deleted:
         raise _not_found(meter_id)
     return JsonReply({"deletedCount": deleted})
+
+
+@router.get("/{id}/periods")
+async def list_meter_periods(
+    meter_id: Annotated[UUID, Path(alias="id")],
+    caller: Admitted,
+    connection: Transaction,
+    page: Annotated[Page, Query()],
+) -> Response:
+    """The statements of closed periods, the oldest first. They outlive the meter."""
+    rows = await list_periods(connection, caller.account_id, meter_id, page)
+    if not rows and not await _is_known(connection, caller.account_id, meter_id):
+        raise _not_found(meter_id)
+    return JsonReply({"periods": [period_json(row) for row in rows]})
+
+
+async def _is_known(connection: AsyncConnection, account_id: UUID, meter_id: UUID) -> bool:
+    """There is the meter, or there was and a period of it was closed."""
+    found = await store.find_meter(connection, account_id, meter_id)
+    return found is not None or await has_periods(connection, account_id, meter_id)

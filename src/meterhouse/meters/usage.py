@@ -6,15 +6,14 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-import msgspec
 from sqlalchemy import ARRAY, Select, Text, any_, bindparam, delete, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meterhouse.rules.usage import Meter
 from meterhouse.tables import meter_types, meters
+from meterhouse.wire import encode_plain
 
 _OF_TYPE = ("category", "active_from", "active_to", "reset_schedule")
-_encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
 def _select(*more: Any) -> Select[Any]:
@@ -71,11 +70,12 @@ _WRITE = text(
         thresholds = g.thresholds, value = g.value, group_breakdowns = g.group_breakdowns,
         carry_first = g.carry_first, carry_last = g.carry_last, meter_meta_data = g.meter_meta_data,
         period_start = g.period_start, period_end = g.period_end, close_at = g.period_end, close_error = NULL,
+        period_schedule = g.period_schedule, period_tz_version = g.period_tz_version,
         last_period_hash = g.last_period_hash, updated_at = g.updated_at
     FROM json_to_recordset(CAST(:rows AS json)) AS g
         (id uuid, thresholds json, value numeric, group_breakdowns jsonb, carry_first jsonb, carry_last jsonb,
-         meter_meta_data jsonb, period_start timestamptz, period_end timestamptz, last_period_hash text,
-         updated_at timestamptz)
+         meter_meta_data jsonb, period_start timestamptz, period_end timestamptz, period_schedule jsonb,
+         period_tz_version text, last_period_hash text, updated_at timestamptz)
     WHERE m.account_id = :account_id AND m.id = g.id
     """
 )
@@ -89,6 +89,8 @@ _WRITTEN = (
     "meter_meta_data",
     "period_start",
     "period_end",
+    "period_schedule",
+    "period_tz_version",
     "last_period_hash",
     "updated_at",
 )
@@ -98,7 +100,7 @@ async def write_meters(connection: AsyncConnection, account_id: UUID, changed: C
     """Of meters that this transaction has locked: all at once, as one JSON text."""
     if changed:
         rows = [{name: getattr(meter, name) for name in _WRITTEN} for meter in changed]
-        await connection.execute(_WRITE, {"account_id": account_id, "rows": _encode(rows).decode()})
+        await connection.execute(_WRITE, {"account_id": account_id, "rows": encode_plain(rows).decode()})
 
 
 async def delete_meters(connection: AsyncConnection, account_id: UUID, ids: Collection[UUID]) -> None:

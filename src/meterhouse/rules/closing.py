@@ -1,7 +1,7 @@
 """How a period ends: what the meter sends, the statement of the period, the next one (reference: usage engine 2.5)."""
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -14,12 +14,19 @@ from meterhouse.rules.windows import TZ_VERSION, find_zone
 MAX_AT_ONCE = 1_000
 """Periods of one meter in one transaction: one of every minute, after a year without a worker, has half a million."""
 
+SHORTEST = timedelta(milliseconds=1)
+"""A period: instants are told in milliseconds, and two periods must not seem to be one."""
+
 Missed = Literal["each", "collapse"]
 """Periods that ended while nobody closed them: each has its record, or the last open one spans them all."""
 
 
 # A hundred thousand meters of one type end at the same instant.
 _next_instant = lru_cache(maxsize=4096)(next_instant)
+
+
+class CannotCloseError(ValueError):
+    """What a meter's row holds makes no sense, its zone or schedule for instance. The meter may be half closed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +53,14 @@ class Closing:
 
 
 def close_due(meter: Meter, now: datetime, missed: Missed) -> Closing:
-    """Ends every period that is over. ValueError where the schedule or the zone cannot be read."""
+    """Ends every period that is over. CannotCloseError."""
     closing = Closing()
     for _ in range(MAX_AT_ONCE):
         if meter.period_end > now:
             return closing
         after = now if missed == "collapse" else meter.period_end
-        if _end(meter, meter.period_end, after, now, closing):
+        _end(meter, meter.period_end, after, now, closing)
+        if closing.meter_ends:
             return closing
     closing.more = meter.period_end <= now
     return closing
@@ -61,38 +69,42 @@ def close_due(meter: Meter, now: datetime, missed: Missed) -> Closing:
 def close_now(meter: Meter, now: datetime) -> Closing:
     """Flush by stream execution: the running period ends at this moment, whatever the schedule says."""
     closing = Closing()
-    if meter.period_start < now:
+    if meter.period_start + SHORTEST <= now:
         meter.period_end = now
         _end(meter, now, now, now, closing)
     return closing
 
 
-def _end(meter: Meter, end: datetime, after: datetime, now: datetime, closing: Closing) -> bool:
-    """Whether the meter itself ends. The next period ends at the schedule's first instant later than `after`."""
-    schedule, zone = schedule_of(**meter.reset_schedule), find_zone(meter.timezone)
-    next_end = _next_instant(schedule, zone, after)
-    # A type that is over wants no more empty records; used meters still have to be settled.
-    over = meter.active_to is not None and meter.active_to < end
-    if meter.meter_meta_data or not over:
-        closing.sent.append(_statement(meter, now))
+def _end(meter: Meter, end: datetime, after: datetime, now: datetime, closing: Closing) -> None:
+    """The running period ends at `end`, the next one at the schedule's first instant later than `after`."""
+    try:
+        next_end = _next_instant(schedule_of(**meter.reset_schedule), find_zone(meter.timezone), after)
+        # A type that is over wants no more empty records; used meters still have to be settled.
+        over = meter.active_to is not None and meter.active_to < end
+        if meter.meter_meta_data or not over:
+            closing.sent.append(_statement(meter, now))
+        meter.thresholds = [_armed(threshold) for threshold in meter.thresholds]
+    except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError) as error:
+        raise CannotCloseError(str(error) or type(error).__name__) from error
     closing.meter_ends = meter.delete_on_reset
     meter.period_start, meter.period_end = end, next_end
+    meter.period_schedule, meter.period_tz_version = meter.reset_schedule, TZ_VERSION
     meter.value = None
     meter.group_breakdowns, meter.carry_first, meter.carry_last, meter.meter_meta_data = [], {}, {}, {}
-    meter.thresholds = [
-        {name: value for name, value in threshold.items() if name != "reachedAt"} for threshold in meter.thresholds
-    ]
     meter.updated_at = now
     meter.changed = True
-    return closing.meter_ends
+
+
+def _armed(threshold: Json) -> Json:
+    return {name: value for name, value in threshold.items() if name != "reachedAt"}
 
 
 def _statement(meter: Meter, now: datetime) -> Sent:
     record = metered_record(meter)
     statement: dict[str, Any] = {
         "recordCount": meter.meter_meta_data.get("count", 0),
-        "resetSchedule": dict(meter.reset_schedule),
-        "tzVersion": TZ_VERSION,
+        "resetSchedule": dict(meter.period_schedule),
+        "tzVersion": meter.period_tz_version,
         "closedAt": format_milliseconds(now),
         "previousHash": meter.last_period_hash,
     }

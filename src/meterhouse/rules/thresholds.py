@@ -9,7 +9,7 @@ from typing import Any
 
 Threshold = dict[str, Any]
 
-_LIMITS = ("absoluteValue", "capacityPercentage")
+LIMITS = ("absoluteValue", "capacityPercentage")
 
 
 def first_percentage(thresholds: Sequence[Threshold]) -> int | None:
@@ -24,4 +24,4 @@ def keep_reached(new: Sequence[Threshold], old: Sequence[Threshold]) -> list[Thr
 
 
 def _identity(threshold: Threshold) -> tuple[Any, ...]:
-    return (threshold["name"], *(threshold.get(limit) for limit in _LIMITS))
+    return (threshold["name"], *(threshold.get(limit) for limit in LIMITS))

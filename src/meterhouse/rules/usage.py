@@ -10,6 +10,7 @@ from uuid import UUID
 from meterhouse.rules.guiding import Rule, Usage, group_key
 from meterhouse.rules.instants import format_milliseconds
 from meterhouse.rules.numbers import digits
+from meterhouse.rules.thresholds import LIMITS
 
 Json = dict[str, Any]
 
@@ -44,6 +45,9 @@ class Meter:
     meter_meta_data: Json
     period_start: datetime
     period_end: datetime
+    period_schedule: Mapping[str, str]
+    """What `period_end` was found with; `reset_schedule` is for the next one."""
+    period_tz_version: str
     last_period_hash: str | None
     created_at: datetime
     updated_at: datetime
@@ -147,7 +151,7 @@ def metered_record(meter: Meter) -> Json:
     if meter.capacity is not None:
         record["capacity"] = plain(meter.capacity)
     return record | {
-        "thresholds": [dict(threshold) for threshold in meter.thresholds],
+        "thresholds": [_told(threshold) for threshold in meter.thresholds],
         "carryFirst": dict(meter.carry_first),
         "carryLast": dict(meter.carry_last),
         "customFields": dict(meter.custom_fields),
@@ -174,7 +178,11 @@ def threshold_record(meter: Meter, threshold: Json, now: datetime) -> Json:
     """Marks the threshold as reached; the record tells it last, under thresholdReached."""
     threshold["reachedAt"] = format_milliseconds(now)
     meter.changed = True
-    return metered_record(meter) | {"thresholdReached": dict(threshold)}
+    return metered_record(meter) | {"thresholdReached": _told(threshold)}
+
+
+def _told(threshold: Json) -> Json:
+    return {name: plain(value) if name in LIMITS else value for name, value in threshold.items()}
 
 
 def plain(number: Decimal | int) -> Decimal:

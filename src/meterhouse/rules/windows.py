@@ -1,5 +1,6 @@
 """Calendar windows in a zone: full, half-open, right when the clocks change (reference: metering 3.2, 8.3)."""
 
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from functools import lru_cache
 from typing import Literal
@@ -57,6 +58,24 @@ def first_instant(day: date, zone: tzinfo) -> datetime:
     if begins.astimezone(zone).replace(tzinfo=None) == midnight.replace(tzinfo=None):
         return begins
     return _change_of_offset(begins - timedelta(days=1), begins, zone)
+
+
+@dataclass(frozen=True, slots=True)
+class ClockChange:
+    """From `at` on the clocks are ahead of UTC by `after` and no longer by `before`."""
+
+    at: datetime
+    before: timedelta
+    after: timedelta
+
+
+def clock_change(day: date, zone: tzinfo) -> ClockChange | None:
+    """Of a local day. Where the clocks skip midnight it is the day that begins so."""
+    start, end = (first_instant(day + timedelta(days=days), zone) - _MICROSECOND for days in (0, 1))
+    before, after = (instant.astimezone(zone).utcoffset() for instant in (start, end))
+    assert before is not None, "zones have offsets"
+    assert after is not None, "zones have offsets"
+    return None if before == after else ClockChange(_change_of_offset(start, end, zone), before, after)
 
 
 def _by_clock(instant: datetime, length: timedelta, zone: tzinfo) -> tuple[datetime, datetime]:

@@ -58,7 +58,7 @@ class SettleBody(BaseModel):
 
 @router.get("/clock")
 async def get_clock(caller: Admitted) -> Response:  # noqa: ARG001 - known callers alone
-    return JsonReply(_clock_json())
+    return JsonReply({"now": format_milliseconds(clock.now())})
 
 
 @router.put("/clock")
@@ -69,8 +69,7 @@ async def move_clock(request: Request, caller: Admitted, connection: Transaction
     if body.now < present:
         raise bad_field("now", f"the clock shows {format_milliseconds(present)} and only goes forward")
     _require_in_range(body.now, "now")
-    clock.set_ahead(await store.move(connection, body.now - clock.real_now()))
-    return JsonReply(_clock_json())
+    return JsonReply(_clock_json(await store.move(connection, body.now - clock.real_now())))
 
 
 @router.post("/clock/advance")
@@ -78,8 +77,7 @@ async def advance_clock(request: Request, caller: Admitted, connection: Transact
     body = await read_model(request, AdvanceBody)
     by = timedelta(seconds=body.seconds)
     _require_in_range(clock.now() + by, "seconds")
-    clock.set_ahead(await store.advance(connection, by))
-    return JsonReply(_clock_json())
+    return JsonReply(_clock_json(await store.advance(connection, by)))
 
 
 @router.post("/settle")
@@ -87,7 +85,7 @@ async def settle_sandbox(request: Request, caller: Admitted) -> Response:  # noq
     """Answers when everything is done that is due at the present instant; 503 when it takes too long."""
     body = await read_model(request, SettleBody, default={})
     await settle(request.app.state.engine, body.timeout_seconds)
-    return JsonReply(_clock_json() | {"settled": True})
+    return JsonReply({"now": format_milliseconds(clock.now()), "settled": True})
 
 
 def _require_in_range(wanted: datetime, field: str) -> None:
@@ -95,5 +93,6 @@ def _require_in_range(wanted: datetime, field: str) -> None:
         raise bad_field(field, f"the clock ends with the year {LAST_YEAR}")
 
 
-def _clock_json() -> dict[str, Any]:
-    return {"now": format_milliseconds(clock.now())}
+def _clock_json(ahead: timedelta) -> dict[str, Any]:
+    """As every process will see it, this one too, once it is committed."""
+    return {"now": format_milliseconds(clock.real_now() + ahead)}

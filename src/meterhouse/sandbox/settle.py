@@ -26,6 +26,7 @@ async def settle(engine: AsyncEngine, timeout_seconds: float) -> None:
         for _ in range(2):
             await _until_none(engine, "runs", ends_at)
         await _until_none(engine, "deliveries", ends_at)
+        await _until_none(engine, "forgotten records", ends_at)
         now = clock.now()
         async with engine.connect() as connection:
             left = await work_left(connection, now, now - _FLUSH_DUE)

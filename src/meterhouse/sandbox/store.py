@@ -6,6 +6,7 @@ from sqlalchemy import RowMapping, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meterhouse.tables import sandbox_clock
+from meterhouse.tables.runs import REJECTED_RECORDS_KEPT
 
 
 async def read_ahead(connection: AsyncConnection) -> timedelta:
@@ -72,6 +73,8 @@ _WORK_LEFT = text(
         (SELECT count(*) FROM meters WHERE close_at <= :now) AS meters,
         (SELECT count(*) FROM stream_runs WHERE status = 'running'
             AND (kind = 'batch' OR flushed_at < :since OR next_step_at <= stepped_at)) AS runs,
+        (SELECT count(*) FROM rejected_records
+            WHERE updated_at < CAST(:now AS timestamptz) - CAST(:kept AS interval)) AS "forgotten records",
         (SELECT count(*) FROM deliveries AS d WHERE status = 'pending' AND next_attempt_at <= :now
             AND NOT EXISTS (SELECT 1 FROM deliveries AS before WHERE before.account_id = d.account_id
                 AND before.webhook_id = d.webhook_id AND before.order_key = d.order_key
@@ -82,5 +85,6 @@ _WORK_LEFT = text(
 
 
 async def work_left(connection: AsyncConnection, now: datetime, since: datetime) -> RowMapping:
-    """Meters and deliveries that are due, and runs that have not been idle since `since`."""
-    return (await connection.execute(_WORK_LEFT, {"now": now, "since": since})).mappings().one()
+    """Meters, deliveries and records that are due, and runs that have not been idle since `since`."""
+    values = {"now": now, "since": since, "kept": REJECTED_RECORDS_KEPT}
+    return (await connection.execute(_WORK_LEFT, values)).mappings().one()

@@ -30,6 +30,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from meterhouse.paging import Page
 from meterhouse.streams.function import INGESTION, Node, Record
 from meterhouse.tables import rejected_records
+from meterhouse.tables.runs import REJECTED_RECORDS_KEPT
 
 _c = rejected_records.c
 
@@ -177,7 +178,7 @@ _DELETE_FORGOTTEN = text(
     """
     DELETE FROM rejected_records WHERE (account_id, id) IN (
         SELECT account_id, id FROM rejected_records
-        WHERE updated_at < CAST(:now AS timestamptz) - interval '6 months'
+        WHERE updated_at < CAST(:now AS timestamptz) - CAST(:kept AS interval)
         ORDER BY updated_at LIMIT :limit FOR UPDATE SKIP LOCKED)
     """
 )
@@ -185,4 +186,6 @@ _DELETE_FORGOTTEN = text(
 
 async def delete_forgotten_records(connection: AsyncConnection, now: datetime, limit: int) -> int:
     """What nobody touched for six months, of all accounts (reference: usage engine 5). Returns how many."""
-    return (await connection.execute(_DELETE_FORGOTTEN, {"now": now, "limit": limit})).rowcount
+    return (
+        await connection.execute(_DELETE_FORGOTTEN, {"now": now, "kept": REJECTED_RECORDS_KEPT, "limit": limit})
+    ).rowcount

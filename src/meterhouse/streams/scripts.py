@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from meterhouse import clock
 from meterhouse.rules.instants import format_milliseconds
 from meterhouse.streams.function import Node, Record, Step, StreamError
 from meterhouse.streams.nodes import outputs
@@ -195,6 +196,7 @@ async def _run_part(script: Script, part: _Part, step: Step, *, timeouts: bool) 
         "node": step.state,
         "stream": step.stream_state,
         "now": _milliseconds(step.now),
+        "ahead": clock.ahead() // timedelta(milliseconds=1),
         "instant": format_milliseconds(step.now),
         "limits": sandbox.limits,
     }

@@ -76,6 +76,9 @@ meters = Table(
     Column("meter_meta_data", JSONB, nullable=False),
     instant("period_start"),
     instant("period_end"),
+    # What the end of the running period was found with; the type's schedule may be another one by now.
+    Column("period_schedule", JSONB, nullable=False),
+    Column("period_tz_version", Text, nullable=False),
     # When a worker is to close the period: its end, or later where closing has failed.
     instant("close_at"),
     Column("close_error", Text, nullable=True),
@@ -112,7 +115,7 @@ metered_records = Table(
     instant("recorded_at"),
     # What a stream with the meter key has still to send through its Meter processor.
     Column("awaits_stream", Boolean, nullable=False),
-    # Of resets: recordCount, resetSchedule, tzVersion, previousHash and hash.
+    # Of resets: recordCount, resetSchedule, tzVersion, closedAt, previousHash and hash.
     Column("statement", JSON(none_as_null=True), nullable=True),
     CheckConstraint("kind IN ('reset', 'threshold')", "kind"),
     CheckConstraint("(kind = 'reset') = (statement IS NOT NULL)", "statement"),

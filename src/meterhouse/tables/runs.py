@@ -117,6 +117,9 @@ collector_reads = Table(
     Index("collector_reads_by_collector_idx", "account_id", "collector_id"),
 )
 
+REJECTED_RECORDS_KEPT = "6 months"
+"""Since they were touched last, as an interval of the database."""
+
 # Data correction: what a function rejected, until it is corrected, sent in again, or deleted.
 rejected_records = Table(
     "rejected_records",

@@ -24,6 +24,10 @@ class Job:
     run: Run
     read_clock: Callable[[], datetime] = clock.now
 
+    def pause_seconds(self, *, sandbox: bool) -> int:
+        """In a sandbox the clock of metering jumps, and what follows it is due sooner than thought."""
+        return 1 if sandbox and self.read_clock is clock.now else self.every_seconds
+
 
 async def _rotate(connection: AsyncConnection, secrets: Secrets, now: datetime) -> object:
     return await ensure_fresh_key(connection, secrets.fernet, now)

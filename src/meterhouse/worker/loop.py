@@ -80,7 +80,7 @@ async def work(settings: Settings, *, stop_with_parent: bool) -> None:
         working = [asyncio.create_task(_step_streams(stepping, stop)) for _ in range(STEPPERS)]
         working.append(asyncio.create_task(_repeat(closing, stop)))
         while not stop.is_set() and not (stop_with_parent and os.getppid() != parent):
-            await _do_due_jobs(due, engine, secrets, stop)
+            await _do_due_jobs(due, engine, secrets, stop, sandbox=settings.sandbox)
             await _wait(stop, TICK_SECONDS)
         stop.set()
         await _end(working)
@@ -89,10 +89,12 @@ async def work(settings: Settings, *, stop_with_parent: bool) -> None:
         await engine.dispose()
 
 
-async def _do_due_jobs(due: dict[str, float], engine: AsyncEngine, secrets: Secrets, stop: asyncio.Event) -> None:
+async def _do_due_jobs(
+    due: dict[str, float], engine: AsyncEngine, secrets: Secrets, stop: asyncio.Event, *, sandbox: bool
+) -> None:
     for name, job in JOBS.items():
         if due[name] <= monotonic() and not stop.is_set():
-            due[name] = monotonic() + job.every_seconds
+            due[name] = monotonic() + job.pause_seconds(sandbox=sandbox)
             await _run(name, job, engine, secrets)
 
 

@@ -1,12 +1,12 @@
 """transforms/meter, the Meter processor: usage moves meters (reference: usage engine 2)."""
 
 from collections.abc import Iterable, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from meterhouse import clock
-from meterhouse.metered_records.store import take_awaiting
+from meterhouse.metered_records.store import take_awaiting, take_awaiting_of
 from meterhouse.meters.usage import delete_meters, lock_meters, lock_meters_of_key, write_meters
-from meterhouse.rules.closing import Closing, Sent, close_due, close_now
+from meterhouse.rules.closing import CannotCloseError, Closing, Sent, close_due, close_now
 from meterhouse.rules.guiding import GuidingError, Rule, UnusableRecordError, Usage, parse_rules, read_usage
 from meterhouse.rules.usage import Meter, apply, threshold_record
 from meterhouse.streams.function import Node, Record, Step, StreamError
@@ -15,6 +15,10 @@ BY_EXECUTION = "STREAM_END"
 """The flushType that ends the periods of all meters with the run; all others leave it to the schedule."""
 
 METERS_AT_ONCE = 1_000
+
+
+class PeriodsBehindError(Exception):
+    """A meter has more missed periods than one transaction closes. The step is tried again when the worker has."""
 
 
 class MeterProcessor:
@@ -36,9 +40,7 @@ class MeterProcessor:
 
     async def read(self, step: Step, limit: int) -> bool:
         records = await take_awaiting(step.connection, step.account_id, self._meter_key, limit)
-        if self._reset is not None:
-            for record in records:
-                step.emit(Record(record), self._reset)
+        self._emit(records, self._reset, step)
         return len(records) == limit
 
     async def handle(self, records: Sequence[Record], step: Step) -> None:
@@ -49,13 +51,8 @@ class MeterProcessor:
                 usages.append((record, read_usage(record.payload, clock.now())))
             except UnusableRecordError as error:
                 step.reject(record, str(error))
-        if not usages:
-            return
         users = {usage.user_id for _, usage in usages}
-        locked = await lock_meters(step.connection, step.account_id, self._meter_key, users)
-        # Nobody can close these meters now: what was closed before goes out before what they send here.
-        while await self.read(step, METERS_AT_ONCE):
-            pass
+        locked = await lock_meters(step.connection, step.account_id, self._meter_key, users) if users else []
         by_user, broken = await self._close_due(locked, step)
         for record, usage in usages:
             if usage.user_id in broken:
@@ -63,6 +60,8 @@ class MeterProcessor:
             else:
                 self._meter(record, usage, by_user.get(usage.user_id, []), step)
         changed = [meter for meters in by_user.values() for meter in meters if meter.changed]
+        for meter in changed:
+            meter.updated_at = step.now
         await write_meters(step.connection, step.account_id, changed)
 
     def _meter(self, record: Record, usage: Usage, meters: Sequence[Meter], step: Step) -> None:
@@ -92,31 +91,40 @@ class MeterProcessor:
 
         The meters by user, and the users of whom one meter's period cannot be ended, with the reason.
         """
-        assert step.services is not None, "a worker brings them"
         by_user: dict[str, list[Meter]] = {}
         broken: dict[str, str] = {}
-        ended = []
+        closings: list[tuple[Meter, Closing]] = []
         for meter in meters:
             try:
-                closing = close_due(meter, step.now, step.services.missed)
-            except (ValueError, TypeError) as error:
+                closings.append((meter, _close(meter, step)))
+            except CannotCloseError as error:
                 broken[meter.user_id] = f"the period of the meter {meter.id} cannot be ended: {error}"
-                continue
-            if closing.more:
-                broken[meter.user_id] = f"the meter {meter.id} has too many periods to end first: requeue it later"
+        # Nobody else can close these meters now: what was closed before goes out before what they send here.
+        await self._take(closings, step)
+        for meter, closing in closings:
             self._send(closing.sent, self._reset, step)
-            if closing.meter_ends:
-                ended.append(meter.id)
-            else:
+            if not closing.meter_ends:
                 by_user.setdefault(meter.user_id, []).append(meter)
-        await delete_meters(step.connection, step.account_id, ended)
+        await self._delete(closings, step)
         return by_user, broken
+
+    async def _take(self, closings: Iterable[tuple[Meter, Closing]], step: Step) -> None:
+        if ids := [meter.id for meter, _ in closings]:
+            records = await take_awaiting_of(step.connection, step.account_id, self._meter_key, ids)
+            self._emit(records, self._reset, step)
+
+    async def _delete(self, closings: Iterable[tuple[Meter, Closing]], step: Step) -> None:
+        ended = [meter.id for meter, closing in closings if closing.meter_ends]
+        await delete_meters(step.connection, step.account_id, ended)
 
     def _send(self, sent: Sequence[Sent], output: str | None, step: Step) -> None:
         step.sent += sent
+        self._emit([one.record for one in sent], output, step)
+
+    def _emit(self, records: Iterable[dict[str, Any]], output: str | None, step: Step) -> None:
         if output is not None:
-            for one in sent:
-                step.emit(Record(one.record), output)
+            for record in records:
+                step.emit(Record(record), output)
 
     async def flush(self, step: Step, *, final: bool) -> None:
         """Periods end by the worker's clock or with the next usage; flushed by execution, with the run."""
@@ -129,15 +137,30 @@ class MeterProcessor:
             meters = await lock_meters_of_key(step.connection, step.account_id, self._meter_key, last, METERS_AT_ONCE)
 
     async def _close_now(self, meters: Sequence[Meter], step: Step) -> None:
-        assert step.services is not None, "a worker brings them"
-        kept: list[Meter] = []
-        ended: list[Meter] = []
+        """What cannot be closed waits: the worker reports it."""
+        closings: list[tuple[Meter, Closing]] = []
         for meter in meters:
-            closings: list[Closing] = [close_due(meter, step.now, step.services.missed)]
-            if not closings[0].meter_ends:
-                closings.append(close_now(meter, step.now))
-            for closing in closings:
-                self._send(closing.sent, self._reset, step)
-            (ended if any(closing.meter_ends for closing in closings) else kept).append(meter)
-        await delete_meters(step.connection, step.account_id, [meter.id for meter in ended])
+            try:
+                closing = _close(meter, step)
+                if not closing.meter_ends:
+                    flushed = close_now(meter, step.now)
+                    closing = Closing(closing.sent + flushed.sent, flushed.meter_ends)
+            except CannotCloseError as error:
+                step.log.append(("error", f"the period of the meter {meter.id} cannot be ended: {error}"))
+            else:
+                closings.append((meter, closing))
+        await self._take(closings, step)
+        for _, closing in closings:
+            self._send(closing.sent, self._reset, step)
+        await self._delete(closings, step)
+        kept = [meter for meter, closing in closings if not closing.meter_ends]
         await write_meters(step.connection, step.account_id, kept)
+
+
+def _close(meter: Meter, step: Step) -> Closing:
+    """CannotCloseError, PeriodsBehindError."""
+    assert step.services is not None, "a worker brings them"
+    closing = close_due(meter, step.now, step.services.missed)
+    if closing.more:
+        raise PeriodsBehindError(f"the meter {meter.id} has too many periods to end at once")
+    return closing
