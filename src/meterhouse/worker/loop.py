@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
 
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -19,12 +20,14 @@ from meterhouse.settings import Settings, SettingsError
 from meterhouse.streams.function import Services
 from meterhouse.streams.run import run_due_step
 from meterhouse.streams.scripts import open_sandbox
+from meterhouse.webhooks.deliver import Deliverer
 from meterhouse.worker.jobs import JOBS, Job
 
 _log = logging.getLogger(__name__)
 
 TICK_SECONDS = 1.0
 IDLE_SECONDS = 0.2
+LOOKUPS = 64
 
 
 async def work(settings: Settings, *, stop_with_parent: bool) -> None:
@@ -37,9 +40,12 @@ async def work(settings: Settings, *, stop_with_parent: bool) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     parent = os.getppid()
-    engine = make_engine(settings.database_url, pool_size=3)
+    engine = make_engine(settings.database_url, pool_size=4)
     secrets = open_secrets(settings)
     services = Services(Outbound(settings.http_hosts), secrets.fernet, settings.missed_periods)
+    deliverer = Deliverer(engine, Outbound(settings.http_hosts), secrets.fernet)
+    # Hosts are looked up in threads. A slow name server must not hold up the calls to other hosts.
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(LOOKUPS, "lookup"))
 
     async def step_streams() -> bool:
         return await run_due_step(engine, services)
@@ -59,6 +65,7 @@ async def work(settings: Settings, *, stop_with_parent: bool) -> None:
         async with open_sandbox(), asyncio.TaskGroup() as loops:
             loops.create_task(_repeat("a step of a stream", lambda: in_time(step_streams), stop))
             loops.create_task(_repeat("closing periods", lambda: in_time(close_periods), stop))
+            loops.create_task(_repeat("deliveries", lambda: in_time(deliverer.deliver_due), stop))
             while not stop.is_set() and not (stop_with_parent and os.getppid() != parent):
                 for name, job in JOBS.items():
                     if due[name] <= monotonic() and not stop.is_set():
@@ -67,6 +74,7 @@ async def work(settings: Settings, *, stop_with_parent: bool) -> None:
                 await _wait(stop, TICK_SECONDS)
             stop.set()
     finally:
+        await deliverer.close()
         await services.http.close()
         await engine.dispose()
 
