@@ -84,6 +84,7 @@ def upgrade() -> None:
         sa.Column("account_id", sa.Uuid(), nullable=False),
         sa.Column("delivery_no", sa.BigInteger(), sa.Identity(always=True), nullable=False),
         sa.Column("message_id", sa.Text(), nullable=False),
+        sa.Column("lane_id", sa.Uuid(), nullable=False),
         sa.Column("webhook_id", sa.Uuid(), nullable=True),
         sa.Column("record_no", sa.BigInteger(), nullable=True),
         sa.Column("stream_id", sa.Uuid(), nullable=True),
@@ -96,7 +97,7 @@ def upgrade() -> None:
         sa.Column("leased_until", sa.DateTime(timezone=True), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("first_attempt_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("next_attempt_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("next_attempt_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("last_error", sa.Text(), nullable=True),
         sa.CheckConstraint("status IN ('pending', 'parked')", name=op.f("deliveries_status_check")),
         sa.CheckConstraint(
@@ -121,14 +122,25 @@ def upgrade() -> None:
         ),
     )
     op.create_index(
-        "deliveries_in_order_idx", "deliveries", ["account_id", "webhook_id", "order_key", "delivery_no"], unique=False
+        "deliveries_in_order_idx",
+        "deliveries",
+        ["account_id", "webhook_id", "order_key", "delivery_no"],
+        unique=False,
+        postgresql_where=sa.text("status = 'pending' AND order_key IS NOT NULL"),
     )
     op.create_index(
-        "deliveries_next_attempt_idx",
+        "deliveries_due_idx",
         "deliveries",
-        ["next_attempt_at"],
+        ["account_id", "lane_id", "next_attempt_at", "delivery_no"],
         unique=False,
         postgresql_where=sa.text("status = 'pending'"),
+    )
+    op.create_index(
+        "deliveries_by_stream_idx",
+        "deliveries",
+        ["account_id", "stream_id", "delivery_no"],
+        unique=False,
+        postgresql_where=sa.text("stream_id IS NOT NULL"),
     )
     op.add_column("meters", sa.Column("close_at", sa.DateTime(timezone=True), nullable=True))
     op.execute("UPDATE meters SET close_at = period_end")
@@ -143,6 +155,13 @@ def upgrade() -> None:
     op.execute(sa.text("UPDATE meters SET period_tz_version = :version").bindparams(version=tzdata.IANA_VERSION))
     op.alter_column("meters", "period_tz_version", nullable=False)
     op.add_column("meters", sa.Column("close_error", sa.Text(), nullable=True))
+    op.create_index(
+        "meters_postponed_idx",
+        "meters",
+        ["account_id", "id"],
+        unique=False,
+        postgresql_where=sa.text("close_error IS NOT NULL"),
+    )
     op.add_column("meters", sa.Column("last_period_hash", sa.Text(), nullable=True))
     op.drop_index(op.f("meters_period_end_idx"), table_name="meters")
     op.create_index("meters_close_at_idx", "meters", ["close_at"], unique=False)
@@ -164,13 +183,13 @@ def downgrade() -> None:
     op.drop_index("meters_close_at_idx", table_name="meters")
     op.create_index(op.f("meters_period_end_idx"), "meters", ["period_end"], unique=False)
     op.drop_column("meters", "last_period_hash")
+    op.drop_index("meters_postponed_idx", table_name="meters")
     op.drop_column("meters", "close_error")
     op.drop_column("meters", "period_tz_version")
     op.drop_column("meters", "period_schedule")
     op.drop_column("meters", "close_at")
-    op.drop_index(
-        "deliveries_next_attempt_idx", table_name="deliveries", postgresql_where=sa.text("status = 'pending'")
-    )
+    op.drop_index("deliveries_by_stream_idx", table_name="deliveries")
+    op.drop_index("deliveries_due_idx", table_name="deliveries")
     op.drop_index("deliveries_in_order_idx", table_name="deliveries")
     op.drop_table("deliveries")
     op.drop_table("webhooks")

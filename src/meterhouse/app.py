@@ -26,6 +26,7 @@ from meterhouse.access.token_bucket import open_token_buckets
 from meterhouse.access.tokens import TokenVerifier
 from meterhouse.aggregations import routes as aggregations
 from meterhouse.aliases import PathAliases, read_aliases
+from meterhouse.backlog import gauge_backlog
 from meterhouse.buckets import routes as buckets
 from meterhouse.buckets.scope import BucketCache
 from meterhouse.buckets.writer import EventWriter
@@ -40,9 +41,10 @@ from meterhouse.meters import routes as meters
 from meterhouse.sandbox import routes as sandbox
 from meterhouse.sandbox.follow import FollowClock
 from meterhouse.settings import Settings, SettingsError
-from meterhouse.streams import corrections, management
+from meterhouse.streams import corrections, deliveries, management
 from meterhouse.streams import routes as streams
 from meterhouse.streams import secrets as stream_secrets
+from meterhouse.webhooks import routes as webhooks
 from meterhouse.wire import JsonReply, field_errors
 
 _log = logging.getLogger(__name__)
@@ -67,9 +69,11 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(meter_types.router)
     app.include_router(meters.router)
     app.include_router(metered_records.router)
+    app.include_router(webhooks.router)
     collectors.include_in(app)
     app.include_router(streams.router)
     app.include_router(management.router)
+    app.include_router(deliveries.router)
     app.include_router(stream_secrets.router)
     app.include_router(corrections.router)
     app.include_router(aggregations.router)
@@ -182,5 +186,6 @@ async def readyz(request: Request) -> Response:
     return JsonReply({"status": status, "checks": checks}, 200 if ready else 503)
 
 
-async def metrics() -> Response:
+async def metrics(request: Request) -> Response:
+    await gauge_backlog(request.app.state.engine)
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

@@ -1,6 +1,7 @@
 """Calls to other servers that a tenant may ask for: only to public addresses, or to hosts that the operator maps."""
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -81,6 +82,49 @@ def is_public(address: IPv4Address | IPv6Address) -> bool:
     return address in _PUBLIC_V6 and not any(address in network for network in _REFUSED_V6)
 
 
+def require_callable(text: str, hosts: Mapping[str, str]) -> None:
+    """Raises CallFailedError for a URL whose call must fail, as far as can be told without looking up its host."""
+    try:
+        url, trusted = _place(text, hosts)
+    except (httpx.InvalidURL, ValueError) as error:
+        raise CallFailedError(f"the URL cannot be read: {str(error)[:200]}") from None
+    host = url.raw_host.decode().lower().removesuffix(".")
+    address = _literal_address(host)
+    private = host == "localhost" or host.endswith(".localhost") or (address is not None and not is_public(address))
+    if private and not trusted:
+        raise _not_public(host)
+
+
+def _place(text: str, hosts: Mapping[str, str]) -> tuple[httpx.URL, bool]:
+    """Where the call goes, and whether the operator said so."""
+    if len(text) > MAX_URL_LENGTH:
+        raise CallFailedError(f"the URL has more than {MAX_URL_LENGTH} characters")
+    url = httpx.URL(text)
+    if url.scheme not in ("http", "https") or not url.host:
+        raise CallFailedError("the URL must begin with http:// or https:// and a host")
+    if url.userinfo:
+        raise CallFailedError("the URL must not hold a user or a password")
+    if url.port is not None and not 0 < url.port < 65_536:
+        raise CallFailedError("the URL's port must be between 1 and 65535")
+    base_url = hosts.get(url.host.lower().removesuffix("."))
+    if base_url is None:
+        return url, False
+    return httpx.URL(base_url.rstrip("/") + url.raw_path.decode()), True
+
+
+def _literal_address(host: str) -> IPv4Address | IPv6Address | None:
+    """The address that stands in place of a name, in any of its forms (2130706433, 0x7f000001, 127.1)."""
+    with contextlib.suppress(ValueError):
+        return ip_address(host.partition("%")[0])
+    with contextlib.suppress(OSError, UnicodeError):
+        return IPv4Address(socket.inet_aton(host))
+    return None
+
+
+def _not_public(host: str) -> CallFailedError:
+    return CallFailedError(f"the host {host[:253]} is not public, and this installation does not allow it")
+
+
 class Outbound:
     """`hosts`: host → base URL. A host in it is trusted, wherever it leads; its base URL takes the place of
     scheme, host and port. Proxies of the environment are not used, redirects not followed, cookies not kept.
@@ -97,33 +141,22 @@ class Outbound:
     async def close(self) -> None:
         await self._transport.aclose()
 
+    def require_callable(self, text: str) -> None:
+        require_callable(text, self._hosts)
+
     async def call(self, call: Call) -> Answer:
         """Raises CallFailedError, whatever the reason."""
         if call.method not in _METHODS:
             raise CallFailedError(f"the method {call.method[:20]!r} is not one of HTTP's")
         try:
             async with asyncio.timeout(CALL_TIMEOUT_SECONDS):
-                url, trusted = self._place(call.url)
+                url, trusted = _place(call.url, self._hosts)
                 return await self._send(call, url, await _resolve(url, trusted=trusted))
         except TimeoutError:
             raise CallFailedError(f"no answer within {CALL_TIMEOUT_SECONDS} s") from None
         except (httpx.HTTPError, httpx.InvalidURL, ValueError, OSError) as error:
             said = str(error).replace("\x00", "\ufffd")[:200]
             raise CallFailedError(f"the call failed: {type(error).__name__} {said}".rstrip()) from None
-
-    def _place(self, text: str) -> tuple[httpx.URL, bool]:
-        """Where the call goes, and whether the operator said so."""
-        if len(text) > MAX_URL_LENGTH:
-            raise CallFailedError(f"the URL has more than {MAX_URL_LENGTH} characters")
-        url = httpx.URL(text)
-        if url.scheme not in ("http", "https") or not url.host:
-            raise CallFailedError("the URL must begin with http:// or https:// and a host")
-        if url.userinfo:
-            raise CallFailedError("the URL must not hold a user or a password")
-        base_url = self._hosts.get(url.host.lower().removesuffix("."))
-        if base_url is None:
-            return url, False
-        return httpx.URL(base_url.rstrip("/") + url.raw_path.decode()), True
 
     async def _send(self, call: Call, url: httpx.URL, addresses: Iterable[str]) -> Answer:
         """To the first address that can be connected to: each was checked, and none is looked up again."""
@@ -166,7 +199,7 @@ async def _resolve(url: httpx.URL, *, trusted: bool) -> list[str]:
     if not addresses:
         raise CallFailedError(f"the host {host[:253]} has no address")
     if not trusted and not all(is_public(ip_address(address.partition("%")[0])) for address in addresses):
-        raise CallFailedError(f"the host {host[:253]} is not public, and this installation does not allow it")
+        raise _not_public(host)
     return addresses[:_MAX_ADDRESSES]
 
 

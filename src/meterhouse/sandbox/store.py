@@ -75,11 +75,10 @@ _WORK_LEFT = text(
             AND (kind = 'batch' OR flushed_at < :since OR next_step_at <= stepped_at)) AS runs,
         (SELECT count(*) FROM rejected_records
             WHERE updated_at < CAST(:now AS timestamptz) - CAST(:kept AS interval)) AS "forgotten records",
-        (SELECT count(*) FROM deliveries AS d WHERE status = 'pending' AND next_attempt_at <= :now
-            AND NOT EXISTS (SELECT 1 FROM deliveries AS before WHERE before.account_id = d.account_id
-                AND before.webhook_id = d.webhook_id AND before.order_key = d.order_key
-                AND before.delivery_no < d.delivery_no AND before.status = 'pending'
-                AND before.next_attempt_at > :now)) AS deliveries
+        (SELECT count(*) FROM deliveries AS d
+            LEFT JOIN webhooks AS w ON w.account_id = d.account_id AND w.id = d.webhook_id
+            WHERE d.status = 'pending' AND d.next_attempt_at <= :now
+                AND w.status IS DISTINCT FROM 'DISABLED') AS deliveries
     """
 )
 

@@ -19,6 +19,7 @@ from meterhouse.streams.imports import describe, read_import
 from meterhouse.streams.imports import import_stream as import_document
 from meterhouse.streams.payloads import StreamPage, Text
 from meterhouse.tables import stream_log, stream_outputs
+from meterhouse.webhooks.delivery_store import Owner, any_deliveries
 from meterhouse.wire import JsonReply, decode_json, read_body
 
 router = APIRouter(prefix="/stream-management/v1/streams")
@@ -53,12 +54,14 @@ async def get_stream(stream_id: StreamId, caller: Admitted, connection: Transact
 
 @router.delete("/{id}")
 async def delete_stream(stream_id: StreamId, caller: Admitted, connection: Transaction) -> Response:
-    """With its versions and runs; a running one must be undeployed, its rejected records dealt with first."""
+    """With its versions and runs; one that runs is undeployed first, what it rejected or has to send dealt with."""
     await _require_stream(connection, caller.account_id, stream_id)
     if await run_store.is_running(connection, caller.account_id, stream_id):
         raise ConflictError("the stream is running: undeploy it first")
     if await correction_store.functions_with_records(connection, caller.account_id, stream_id):
         raise ConflictError("the stream has records in Data correction: requeue or delete them first")
+    if await any_deliveries(connection, Owner(caller.account_id, "stream", stream_id)):
+        raise ConflictError("the stream has records that are not delivered yet: retry or delete what is parked")
     return JsonReply({"deletedCount": await store.delete_stream(connection, caller.account_id, stream_id)})
 
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Result, RowMapping, delete, func, select
+from sqlalchemy import ColumnElement, Result, RowMapping, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -21,7 +21,7 @@ _shown = (_c.id, _c.name, _c.type, _c.created_at)
 
 @dataclass(frozen=True, slots=True)
 class NewSecret:
-    """`type`: oauth2, basic or bearer. `encrypted`: the other members, as JSON."""
+    """`type`: oauth2, basic, bearer or signing. `encrypted`: the other members, as JSON."""
 
     id: UUID
     name: str
@@ -62,7 +62,18 @@ async def find_encrypted(
     connection: AsyncConnection, account_id: UUID, secret_type: str, secret_id: UUID | None
 ) -> bytes | None:
     """Of the secret with this id or, without one, of the oldest of the type."""
-    statement = select(_c.encrypted).where(_c.account_id == account_id, _c.type == secret_type)
-    if secret_id is not None:
-        statement = statement.where(_c.id == secret_id)
+    statement = select(_c.encrypted).where(*_chosen(account_id, secret_type, secret_id))
     return (await connection.execute(statement.order_by(_c.created_at, _c.id).limit(1))).scalar_one_or_none()
+
+
+async def find_secret_id(
+    connection: AsyncConnection, account_id: UUID, secret_type: str, secret_id: UUID | None
+) -> UUID | None:
+    """As find_encrypted, for what is used later."""
+    statement = select(_c.id).where(*_chosen(account_id, secret_type, secret_id))
+    return (await connection.execute(statement.order_by(_c.created_at, _c.id).limit(1))).scalar_one_or_none()
+
+
+def _chosen(account_id: UUID, secret_type: str, secret_id: UUID | None) -> list[ColumnElement[bool]]:
+    own = [_c.account_id == account_id, _c.type == secret_type]
+    return own if secret_id is None else [*own, _c.id == secret_id]

@@ -16,6 +16,7 @@ from meterhouse.access.gate import Admitted
 from meterhouse.database import Transaction
 from meterhouse.errors import BadRequestError, NotFoundError, bad_field
 from meterhouse.rules.instants import format_milliseconds
+from meterhouse.rules.signatures import read_key
 from meterhouse.rules.storable import storable
 from meterhouse.streams import secret_store
 from meterhouse.wire import JsonReply, decode_json, read_body, validate
@@ -68,11 +69,24 @@ class BearerSecret(_Secret):
     token: _Text
 
 
-AnySecret = OAuth2Secret | BasicSecret | BearerSecret
-_MODELS: dict[str, type[OAuth2Secret] | type[BasicSecret] | type[BearerSecret]] = {
+def _signing(text: str) -> str:
+    read_key(text)
+    return text
+
+
+class SigningSecret(_Secret):
+    """With which writers of streams sign what they send (Standard Webhooks)."""
+
+    type: Literal["signing"]
+    secret: Annotated[str, AfterValidator(_signing)]
+
+
+AnySecret = OAuth2Secret | BasicSecret | BearerSecret | SigningSecret
+_MODELS: dict[str, type[OAuth2Secret] | type[BasicSecret] | type[BearerSecret] | type[SigningSecret]] = {
     "oauth2": OAuth2Secret,
     "basic": BasicSecret,
     "bearer": BearerSecret,
+    "signing": SigningSecret,
 }
 
 

@@ -50,6 +50,8 @@ deliveries = Table(
     Column("account_id", Uuid, nullable=False),
     Column("delivery_no", BigInteger, Identity(always=True), nullable=False),  # order of commits within a meter
     Column("message_id", Text, nullable=False),  # the header webhook-id, the same in every attempt
+    # The receiver, as far as limits and patience go: the webhook's id, or one for a stream and a server that it calls.
+    Column("lane_id", Uuid, nullable=False),
     Column("webhook_id", Uuid, nullable=True),
     Column("record_no", BigInteger, nullable=True),
     Column("stream_id", Uuid, nullable=True),
@@ -63,7 +65,8 @@ deliveries = Table(
     instant("leased_until", nullable=True),  # by the machine's clock: a worker is at it
     instant("created_at"),
     instant("first_attempt_at", nullable=True),
-    instant("next_attempt_at"),
+    # Null: parked, or behind another of its order key, whose end sets it.
+    instant("next_attempt_at", nullable=True),
     Column("last_error", Text, nullable=True),
     CheckConstraint("status IN ('pending', 'parked')", "status"),
     CheckConstraint(
@@ -76,7 +79,28 @@ deliveries = Table(
     ForeignKeyConstraint(["account_id", "stream_id"], ["streams.account_id", "streams.id"], ondelete="CASCADE"),
     UniqueConstraint("account_id", "webhook_id", "record_no"),
     # Which one is first of its order key.
-    Index("deliveries_in_order_idx", "account_id", "webhook_id", "order_key", "delivery_no"),
-    # Across accounts: workers deliver everybody's.
-    Index("deliveries_next_attempt_idx", "next_attempt_at", postgresql_where=text("status = 'pending'")),
+    Index(
+        "deliveries_in_order_idx",
+        "account_id",
+        "webhook_id",
+        "order_key",
+        "delivery_no",
+        postgresql_where=text("status = 'pending' AND order_key IS NOT NULL"),
+    ),
+    # From lane to lane, and within each what is due.
+    Index(
+        "deliveries_due_idx",
+        "account_id",
+        "lane_id",
+        "next_attempt_at",
+        "delivery_no",
+        postgresql_where=text("status = 'pending'"),
+    ),
+    Index(
+        "deliveries_by_stream_idx",
+        "account_id",
+        "stream_id",
+        "delivery_no",
+        postgresql_where=text("stream_id IS NOT NULL"),
+    ),
 )

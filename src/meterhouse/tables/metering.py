@@ -97,6 +97,8 @@ meters = Table(
     Index("meters_by_user_idx", "account_id", "user_id", "created_at", "id"),
     # Across accounts: one worker closes everybody's periods.
     Index("meters_close_at_idx", "close_at"),
+    # Counted by the metrics.
+    Index("meters_postponed_idx", "account_id", "id", postgresql_where=text("close_error IS NOT NULL")),
 )
 
 # The outbox: what meters have sent, in the order in which it was committed. `record_no` has no gaps within an account

@@ -9,6 +9,7 @@ import os
 import signal
 import threading
 from collections.abc import Awaitable, Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from time import monotonic
 
@@ -24,12 +25,14 @@ from meterhouse.settings import Settings, SettingsError
 from meterhouse.streams.function import Services
 from meterhouse.streams.run import run_due_step
 from meterhouse.streams.scripts import open_sandbox
+from meterhouse.webhooks.deliver import Deliverer
 from meterhouse.worker.jobs import JOBS, Job
 
 _log = logging.getLogger(__name__)
 
 TICK_SECONDS = 1.0
 IDLE_SECONDS = 0.2
+LOOKUPS = 64
 
 STEPPERS = 4
 """Steps at once: a stream that waits for another server does not hold up the others. Each has its own sandbox."""
@@ -58,33 +61,44 @@ async def work(settings: Settings, *, stop_with_parent: bool) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, end)
     parent = os.getppid()
-    engine = make_engine(settings.database_url, pool_size=STEPPERS + 3)
+    engine = make_engine(settings.database_url, pool_size=STEPPERS + 4)
     secrets = open_secrets(settings)
     services = Services(Outbound(settings.http_hosts), secrets.fernet, settings.missed_periods)
+    deliverer = Deliverer(engine, Outbound(settings.http_hosts), secrets.fernet)
+    # Hosts are looked up in threads. A slow name server must not hold up the calls to other hosts.
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(LOOKUPS, "lookup"))
 
-    async def step_streams() -> bool:
+    async def in_time() -> None:
         if settings.sandbox:
             await follow(engine)
+
+    async def step_streams() -> bool:
+        await in_time()
         return await run_due_step(engine, services)
 
     async def close_periods() -> bool:
-        if settings.sandbox:
-            await follow(engine)
+        await in_time()
         return await close_due_meters(engine, clock.now(), settings.missed_periods) == BATCH
+
+    async def deliver() -> bool:
+        await in_time()
+        return await deliverer.deliver_due()
 
     due = dict.fromkeys(JOBS, monotonic())
     try:
         await require_current_schema(engine)
         _log.info("the worker is running")
-        stepping, closing = _Rounds("a step of a stream", step_streams), _Rounds("closing periods", close_periods)
-        working = [asyncio.create_task(_step_streams(stepping, stop)) for _ in range(STEPPERS)]
-        working.append(asyncio.create_task(_repeat(closing, stop)))
+        rounds = [_Rounds("closing periods", close_periods), _Rounds("deliveries", deliver)]
+        stepping = _Rounds("a step of a stream", step_streams)
+        working = [asyncio.create_task(_repeat(one, stop)) for one in rounds]
+        working += [asyncio.create_task(_step_streams(stepping, stop)) for _ in range(STEPPERS)]
         while not stop.is_set() and not (stop_with_parent and os.getppid() != parent):
             await _do_due_jobs(due, engine, secrets, stop, sandbox=settings.sandbox)
             await _wait(stop, TICK_SECONDS)
         stop.set()
         await _end(working)
     finally:
+        await deliverer.close()
         await services.http.close()
         await engine.dispose()
 

@@ -5,7 +5,7 @@ from hashlib import sha1
 from alembic import op
 import sqlalchemy as sa
 
-revision = "0007"
+revision = "0006"
 down_revision = "0005"
 branch_labels = None
 depends_on = None
