@@ -36,6 +36,8 @@ from meterhouse.edge import Edge, answer_error, answer_http_error
 from meterhouse.errors import BadRequestError, MeterhouseError, UnavailableError, bad_fields
 from meterhouse.meter_types import routes as meter_types
 from meterhouse.meters import routes as meters
+from meterhouse.reference import routes as reference
+from meterhouse.reference.documents import read_library
 from meterhouse.settings import Settings, SettingsError
 from meterhouse.streams import corrections, management
 from meterhouse.streams import routes as streams
@@ -70,6 +72,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(corrections.router)
     app.include_router(aggregations.router)
     buckets.include_in(app)
+    app.include_router(reference.router)
     for health in (livez, readyz, metrics):
         app.add_api_route(f"/{health.__name__}", health, methods=["GET"])
     # Added last, it is the outermost: all that follows, errors too, sees the canonical path.
@@ -101,6 +104,7 @@ async def _shared(app: FastAPI) -> AsyncIterator[None]:
     state.limiter = open_token_buckets(settings)
     state.secrets = open_secrets(settings)
     state.clients = ClientCache(state.engine, state.secrets)
+    state.library = read_library(settings.audience)
     state.keys = SigningKeys(state.engine, state.secrets)
     state.tokens = TokenVerifier(state.keys, settings.audience)
     state.buckets = BucketCache(state.engine)
