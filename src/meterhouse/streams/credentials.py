@@ -2,6 +2,7 @@
 
 import base64
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote_plus, urlencode
@@ -20,7 +21,10 @@ _MARGIN_SECONDS = 60
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """What a node's params say. `type` is also the secret's; the token's members are of oauth2 alone."""
+    """What a node's params say. `type` is also the secret's; the token's members are of oauth2 alone.
+
+    `own`: a secret that stands in the document itself.
+    """
 
     node_name: str
     type: str
@@ -30,6 +34,7 @@ class Login:
     scope: str
     prefix: str
     in_header: bool
+    own: dict[str, str] | None = None
 
 
 def read_login(node: Node) -> Login | None:
@@ -51,7 +56,23 @@ def read_login(node: Node) -> Login | None:
         scope=_text(asked.get("scope")),
         prefix=_text(asked.get("headerPrefix")) or "Bearer",
         in_header=_text(asked.get("clientAuthentication") or "sendInBody") != "sendInBody",
+        own=None if entry.get("secretId") else _own_secret(kind, node.params),
     )
+
+
+_OWN = {
+    "basic": ("basicAuthentication", ("username", "password")),
+    "oauth2": ("oAuth2Authentication", ("clientId", "clientSecret")),
+    "bearer": ("bearerAuthentication", ("token",)),
+}
+
+
+def _own_secret(kind: str, params: Mapping[str, Any]) -> dict[str, str] | None:
+    """A value may be hidden in {"secret": true, "value"}. Exports leave most values out: half a secret is none."""
+    member, names = _OWN[kind]
+    given = _object(params.get(member))
+    values = {name: _text(_object(given.get(name)).get("value", given.get(name))) for name in names}
+    return values if all(values.values()) else None
 
 
 def _object(value: Any) -> dict[str, Any]:
@@ -90,6 +111,8 @@ async def authorize(login: Login, services: Services, step: Step, *, renew: bool
 
 
 async def _secret(login: Login, services: Services, step: Step) -> dict[str, str]:
+    if login.own is not None:
+        return login.own
     encrypted = await find_encrypted(step.connection, step.account_id, login.type, login.secret_id)
     if encrypted is None:
         which = f" with the id {login.secret_id}" if login.secret_id else ""
