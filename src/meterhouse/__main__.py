@@ -15,8 +15,7 @@ from meterhouse.access.commands import add_commands, as_table
 from meterhouse.conformance import arguments as conformance
 from meterhouse.database import SchemaNotCurrentError
 from meterhouse.embedded import EmbeddedError
-from meterhouse.errors import MeterhouseError
-from meterhouse.serve import StartError, run_api, serve
+from meterhouse.errors import MeterhouseError, StartError
 from meterhouse.settings import Settings, SettingsError, read_settings
 from meterhouse.verify import NoExportError, verify_files
 
@@ -28,7 +27,7 @@ def _interrupt(_number: int, _frame: object) -> None:
 def main() -> None:
     # SIGTERM unwinds like Ctrl-C, so that what was started is stopped.
     signal.signal(signal.SIGTERM, _interrupt)
-    arguments = _parser().parse_args()
+    arguments = make_parser().parse_args()
     if "files" in arguments:
         sys.exit(_verify(arguments.files))
     try:
@@ -47,7 +46,7 @@ def main() -> None:
         sys.exit(128 + signal.SIGINT)
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="meterhouse", description="A self-hosted usage-metering server.")
     subparsers = parser.add_subparsers(metavar="command", required=True)
     add_commands(subparsers)
@@ -95,10 +94,14 @@ def _print(result: object, *, as_json: bool) -> None:
 
 
 def _serve(settings: Settings, _: argparse.Namespace) -> None:
+    from meterhouse.serve import serve
+
     serve(settings)
 
 
 def _api(settings: Settings, _: argparse.Namespace) -> None:
+    from meterhouse.serve import run_api
+
     logs.set_up_logs(settings.log_level)
     run_api(settings)
 

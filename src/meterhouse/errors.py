@@ -18,6 +18,10 @@ class FieldError:
     code: str = "invalid"
 
 
+class StartError(Exception):
+    """One line that says why the server does not start."""
+
+
 class MeterhouseError(Exception):
     """An answer other than success. `message` is for the person who sent the request."""
 

@@ -14,15 +14,12 @@ import uvicorn
 from meterhouse import embedded, logs
 from meterhouse.app import create_app
 from meterhouse.database import migrate
+from meterhouse.errors import StartError
 from meterhouse.first_start import Credentials, credentials_path, start_first
 from meterhouse.settings import Settings, SettingsError
 
 WORKER_STOP_SECONDS = 20
 _BACKLOG = 2048
-
-
-class StartError(Exception):
-    """One line that says why the server does not start."""
 
 
 def _why(refused: Exception | None) -> str:

@@ -28,24 +28,24 @@ def fail(installation, *arguments: str) -> str:
 
 
 def test_an_account_is_made_listed_and_revoked(installation):
-    made = installation.run("accounts", "create", "--name", "Example Ltd")
+    made = installation.run_alone("accounts", "create", "--name", "Example Ltd")
     assert (made["name"], made["revokedAt"]) == ("Example Ltd", None)
     default_bucket = made.pop("bucketId")
-    assert made in installation.run("accounts", "list")
-    buckets = installation.run("buckets", "list", "--account", made["accountId"])
+    assert made in installation.run_alone("accounts", "list")
+    buckets = installation.run_alone("buckets", "list", "--account", made["accountId"])
     assert [bucket["bucketId"] for bucket in buckets] == [default_bucket]
-    revoked = installation.run("accounts", "revoke", made["accountId"])
+    revoked = installation.run_alone("accounts", "revoke", made["accountId"])
     assert revoked["revokedAt"] is not None
-    assert installation.run("accounts", "revoke", made["accountId"]) == revoked
+    assert installation.run_alone("accounts", "revoke", made["accountId"]) == revoked
 
 
 def test_an_application_shows_its_secret_once(installation, make_account):
     account_id = make_account()
-    made = installation.run("applications", "create", "--account", account_id, "--name", "billing")
+    made = installation.run_alone("applications", "create", "--account", account_id, "--name", "billing")
     assert is_client_secret(made["clientSecret"])
     assert (made["accountId"], made["audience"], made["name"]) == (account_id, AUDIENCE, "billing")
     assert made["scopes"] == list(ALL_SCOPES)
-    (listed,) = installation.run("applications", "list", "--account", account_id)
+    (listed,) = installation.run_alone("applications", "list", "--account", account_id)
     assert listed["clientId"] == made["clientId"]
     assert "clientSecret" not in listed
     assert made["clientSecret"] not in str(listed)
@@ -53,15 +53,17 @@ def test_an_application_shows_its_secret_once(installation, make_account):
 
 def test_an_api_key_may_be_of_one_bucket_of_its_account(installation, make_account):
     account_id = make_account()
-    bucket_id = installation.run("buckets", "create", "--account", account_id, "--name", "main")["bucketId"]
-    wide = installation.run("api-keys", "create", "--account", account_id, "--name", "wide")
-    narrow = installation.run("api-keys", "create", "--account", account_id, "--name", "narrow", "--bucket", bucket_id)
+    bucket_id = installation.run_alone("buckets", "create", "--account", account_id, "--name", "main")["bucketId"]
+    wide = installation.run_alone("api-keys", "create", "--account", account_id, "--name", "wide")
+    narrow = installation.run_alone(
+        "api-keys", "create", "--account", account_id, "--name", "narrow", "--bucket", bucket_id
+    )
     assert is_api_key(wide["apiKey"])
     assert (wide["bucketId"], wide["scopes"]) == (None, list(BUCKET_SCOPES))
     assert narrow["bucketId"] == bucket_id
     assert "delete:buckets" not in narrow["scopes"]
     assert "send:events" in narrow["scopes"]
-    listed = installation.run("api-keys", "list", "--account", account_id)
+    listed = installation.run_alone("api-keys", "list", "--account", account_id)
     assert [key["bucketId"] for key in listed] == [None, bucket_id]
     stranger = make_account()
     assert bucket_id in fail(
@@ -71,10 +73,10 @@ def test_an_api_key_may_be_of_one_bucket_of_its_account(installation, make_accou
 
 def test_a_bucket_is_made_listed_and_revoked(installation, make_account):
     account_id = make_account()
-    made = installation.run("buckets", "create", "--account", account_id)
-    assert made in installation.run("buckets", "list", "--account", account_id)
-    assert installation.run("buckets", "revoke", made["bucketId"])["revokedAt"]
-    assert made not in installation.run("buckets", "list", "--account", account_id)
+    made = installation.run_alone("buckets", "create", "--account", account_id)
+    assert made in installation.run_alone("buckets", "list", "--account", account_id)
+    assert installation.run_alone("buckets", "revoke", made["bucketId"])["revokedAt"]
+    assert made not in installation.run_alone("buckets", "list", "--account", account_id)
     assert made["bucketId"] in fail(installation, "buckets", "revoke", made["bucketId"])
 
 
@@ -102,7 +104,7 @@ def test_an_account_must_be_named_when_there_are_several(installation, make_acco
 
 def test_a_revoked_account_gets_nothing_new(installation, make_account):
     account_id = make_account()
-    installation.run("accounts", "revoke", account_id)
+    installation.run_alone("accounts", "revoke", account_id)
     assert account_id in fail(installation, "api-keys", "create", "--account", account_id, "--name", "x")
 
 
