@@ -122,14 +122,7 @@ _SAID_BY_CODE = {
 }
 _DIFFERENT = {
     ("lookup_aggregation_session", "id", "minLength"),
-    ("list_streams", "name", "maxLength"),
-    *(
-        (row, "tag", f"{side}Length")
-        for row in ("deploy_stream", "start_stream", "import_stream")
-        for side in ("min", "max")
-    ),
-    *((("import_stream", "description", f"{side}Length")) for side in ("min", "max")),
-    ("export_stream", "tag", "maxLength"),
+    *(("import_stream", member, f"{side}Length") for member in ("tag", "description") for side in ("min", "max")),
     # What waits already cannot be made to wait again: that is refused, in words.
     ("requeue_rejected_records", "filter.status", "enum"),
 }

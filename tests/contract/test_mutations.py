@@ -34,7 +34,7 @@ BY_HAND = {
 ALTERNATIVES = {
     *("CredentialsInBody", "CredentialsInHeader", "NewAbsoluteThreshold", "NewPercentageThreshold"),
     *("MeterCreateById", "MeterCreateByExternalRef", "MeterCreateByMeterTypeExternalRef"),
-    *("OAuth2Secret", "BasicSecret", "BearerSecret", "PayloadCorrection", "MembersCorrection"),
+    *("OAuth2Secret", "BasicSecret", "BearerSecret", "SigningSecret", "PayloadCorrection", "MembersCorrection"),
     *("RecordIds", "RecordsById", "OpenRecordsByFilter", "OpenRecordFilter", "RecordsByFilter"),
 }
 
