@@ -32,52 +32,50 @@ def rank(path: Path) -> tuple[int, str]:
     return place, path.stem
 
 
-def run(client: httpx.Client, path: Path) -> str:
-    """What is wrong, or nothing."""
+def run(client: httpx.Client, path: Path) -> tuple[str, dict]:
+    """What is wrong, or nothing; and the run."""
     document = json.loads(path.read_text())
     made = client.post(f"{STREAMS}/import", json={"stream": document})
     if made.status_code != 201:
-        return f"import: {made.text}"
+        return f"import: {made.text}", {}
     stream = f"{STREAMS}/{made.json()['id']}"
     exported = client.get(f"{stream}/export").json()
     if exported != document | {"tag": None}:
-        return "the export is not what was imported"
+        return "the export is not what was imported", {}
     if any(node["type"] == "readers/online_collection" for node in document["nodes"]):
-        return "" if client.post(f"{stream}/deploy").status_code == 200 else "deploy"
+        return "" if client.post(f"{stream}/deploy").status_code == 200 else "deploy", {}
     run_id = client.post(f"{stream}/start").json()["runId"]
     for _ in range(1200):
         found = client.get(f"{stream}/runs/{run_id}").json()
         if found["status"] != "running":
             rejected = {name: counts["rejected"] for name, counts in found["nodes"].items() if counts["rejected"]}
             print(f"    {found['status']}; rejected: {sum(rejected.values())}", flush=True)
-            return "" if found["status"] == "completed" else str(found.get("error"))
+            return "" if found["status"] == "completed" else str(found.get("error")), found
         time.sleep(0.05)
-    return "it does not end"
+    return "it does not end", {}
 
 
-def prove(server: Server, path: Path, documents: dict[str, dict]) -> str:
-    """What a stream that is known by name does not come to, or nothing."""
-    types, meters = documents.get("provisioning-meter-types"), documents.get("provisioning-meters")
-    document = documents[path.stem]
+def prove(server: Server, path: Path, documents: dict[str, dict], found: dict) -> str:
+    """What a stream that is known by its name or its functions does not come to, or nothing. `found`: its run."""
+    meters, document = documents.get("provisioning-meters"), documents[path.stem]
     try:
-        match path.stem:
-            case "provisioning-meters" if types:
-                proofs.prove_provisioning(server, types, document)
-            case "botbot-ai-assist" if types and meters:
-                proofs.prove_metering(server, document, proofs.key_in(meters), meters)
-            case "purge-meters" if meters:
-                proofs.prove_purged(server, meters)
-            case "handling-erroneous-and-duplicated-records":
-                proofs.prove_cleaning(server, document)
-            case "summarize-monthly-usage-data":
-                proofs.prove_months(server, document)
-            case "peppa-crm":
-                proofs.prove_correlation(server, document)
-                proofs.prove_collected_sessions(server, document)
-            case _:
-                return ""
+        if path.stem.startswith("provisioning"):
+            proofs.prove_provisioning(server, found)
+        elif path.stem.startswith("purge") and meters:
+            proofs.prove_purged(server, meters)
+        elif meters and any(node["type"] == "transforms/meter" for node in document["nodes"]):
+            proofs.prove_metering(server, document, proofs.key_in(meters), meters)
+        elif path.stem == "handling-erroneous-and-duplicated-records":
+            proofs.prove_cleaning(server, document)
+        elif path.stem == "summarize-monthly-usage-data":
+            proofs.prove_months(server, document)
+        elif path.stem == "peppa-crm":
+            proofs.prove_correlation(server, document)
+            proofs.prove_collected_sessions(server, document)
+        else:
+            return ""
     except AssertionError as error:
-        return f"{path.stem}: {error or traceback.format_exc()}"
+        return str(error) or traceback.format_exc()
     print("    proved", flush=True)
     return ""
 
@@ -90,7 +88,8 @@ def main(folder: Path) -> int:
         keep_secrets(client, paths, sign_in(client, Path(name)))
         for path in paths:
             print(f"  {path.name}", flush=True)
-            if problem := run(client, path) or prove(Server(client), path, documents):
+            problem, found = run(client, path)
+            if problem := problem or prove(Server(client), path, documents, found):
                 failed += 1
                 print(f"    FAILED: {problem}", flush=True)
     print(f"official streams: {len(paths) - failed} passed, {failed} failed")

@@ -19,6 +19,7 @@ from meterhouse.settings import SettingsError, read_settings
 from meterhouse.tables import metadata
 
 OPEN = {"livez", "readyz", "metrics", "get_jwks", "get_openid_configuration"}
+OPEN |= {"index", "reference", "reference_bundle", "openapi_document"}
 """Routes that anyone may call as often as they like."""
 
 

@@ -38,6 +38,8 @@ from meterhouse.errors import BadRequestError, MeterhouseError, UnavailableError
 from meterhouse.meter_types import routes as meter_types
 from meterhouse.metered_records import routes as metered_records
 from meterhouse.meters import routes as meters
+from meterhouse.reference import routes as reference
+from meterhouse.reference.documents import read_library
 from meterhouse.sandbox import routes as sandbox
 from meterhouse.sandbox.follow import FollowClock
 from meterhouse.settings import Settings, SettingsError
@@ -81,6 +83,7 @@ def create_app(settings: Settings) -> FastAPI:
     if settings.sandbox:
         app.include_router(sandbox.router)
         app.add_middleware(FollowClock)
+    app.include_router(reference.router)
     for health in (livez, readyz, metrics):
         app.add_api_route(f"/{health.__name__}", health, methods=["GET"])
     # Added last, it is the outermost: all that follows, errors too, sees the canonical path.
@@ -112,6 +115,7 @@ async def _shared(app: FastAPI) -> AsyncIterator[None]:
     state.limiter = open_token_buckets(settings)
     state.secrets = open_secrets(settings)
     state.clients = ClientCache(state.engine, state.secrets)
+    state.library = read_library(settings.audience)
     state.keys = SigningKeys(state.engine, state.secrets)
     state.tokens = TokenVerifier(state.keys, settings.audience)
     state.buckets = BucketCache(state.engine)

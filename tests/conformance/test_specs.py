@@ -53,6 +53,11 @@ def folder(tmp_path):
     return tmp_path
 
 
+def judge(response, folder, operation_id="get_thing", method="GET", url="http://test/below/things/a"):
+    response.request = httpx.Request(method, url)
+    return problems(operation_id, response, folder)
+
+
 @pytest.mark.parametrize(
     "response",
     [
@@ -63,7 +68,7 @@ def folder(tmp_path):
     ],
 )
 def test_an_answer_as_documented_has_no_problems(folder, response):
-    assert problems("get_thing", response, folder) == []
+    assert judge(response, folder) == []
 
 
 @pytest.mark.parametrize(
@@ -84,12 +89,22 @@ def test_an_answer_as_documented_has_no_problems(folder, response):
     ],
 )
 def test_what_is_not_as_documented_is_told(folder, response, told):
-    assert problems("get_thing", response, folder) == [told]
+    assert judge(response, folder) == [told]
 
 
 def test_an_operation_that_no_document_has_is_not_judged(folder, tmp_path):
-    assert problems("get_other", httpx.Response(500), folder) == []
-    assert problems("get_thing", httpx.Response(500), tmp_path / "empty") == []
+    assert judge(httpx.Response(500), folder, operation_id="get_other") == []
+    assert judge(httpx.Response(500), folder, url="http://test/others/a") == []
+    assert judge(httpx.Response(500), tmp_path / "empty") == []
+
+
+def test_an_operation_on_several_paths_is_judged_by_the_path_that_was_called(folder):
+    second = DOCUMENT.replace("/things/", "/v2/items/").replace("get_thing", "get_thing_second").replace("404", "410")
+    (folder / "second.yaml").write_text(second)
+    lost = httpx.Response(410, content=b'{"title": "Gone"}', headers=PROBLEM)
+    assert judge(lost, folder) == ["the status 410 is not documented"]
+    assert judge(lost, folder, url="http://test/v2/items/a") == []
+    assert judge(lost, folder, url="http://test/v2/items/a", method="POST") == []
 
 
 def test_a_check_fails_when_the_specification_is_not_kept(folder):

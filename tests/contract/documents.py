@@ -8,24 +8,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-import yaml
+from meterhouse.reference.documents import folder
+from meterhouse.reference.documents import load as read_yaml
 
-FOLDER = Path(__file__).parents[2] / "openapi"
+FOLDER = folder()
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
-
-
-class _Loader(yaml.CSafeLoader if hasattr(yaml, "CSafeLoader") else yaml.SafeLoader):
-    """YAML as JSON has it: a date-time is text, and a repeated key is an error."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        keys = [key.value for key, _ in node.value]
-        repeated = next((key for key in keys if keys.count(key) > 1), None)
-        if repeated is not None:
-            raise yaml.YAMLError(f"{repeated!r} stands twice in one mapping{node.start_mark}")
-        return super().construct_mapping(node, deep)
-
-
-_Loader.add_constructor("tag:yaml.org,2002:timestamp", lambda loader, node: loader.construct_scalar(node))
 
 
 @dataclass(frozen=True)
@@ -139,8 +126,7 @@ def escape(name: str) -> str:
 
 def load(path: Path) -> Document:
     # Through JSON, so that parts that YAML shares are apart, and what JSON does not know is an error.
-    value = json.loads(json.dumps(yaml.load(path.read_text(), _Loader), allow_nan=False))
-    return Document(path.stem, value)
+    return Document(path.stem, json.loads(json.dumps(read_yaml(path), allow_nan=False)))
 
 
 def load_all() -> list[Document]:

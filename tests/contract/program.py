@@ -114,7 +114,7 @@ _CHECKED_TEXTS = """
 _SAID_BY_CODE = {
     # Control characters, names, crontab fields, JSONPaths: functions read them.
     "pattern": set(_CHECKED_TEXTS.split()),
-    "maxLength": set(["minute", "hour", "day", "month", "weekday", "limit", "skip", "after", "groupBy*", "valueProperty"]),
+    "maxLength": {"minute", "hour", "day", "month", "weekday", "limit", "skip", "after", "groupBy*", "valueProperty"},
     # Lists know by which fields they can be sorted, updates that they want a member.
     "enum": {"sortBy"},
     "default": {"sortBy"},

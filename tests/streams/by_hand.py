@@ -49,7 +49,7 @@ def holds(rule, record):
 
 
 def hit(rule, record, meters):
-    who = (record.get("userId"), rule["matchCategory"])
+    who = (str(record.get("userId")), rule["matchCategory"])
     return [meter_id for meter_id, meter in meters.items() if (meter["userId"], meter["category"]) == who]
 
 

@@ -219,6 +219,14 @@ def test_equal_calls_are_made_once_with_a_cache(ask, server):
     assert server.counts["/counted"] == 2
 
 
+def test_a_cache_key_that_is_empty_for_the_record_is_none(ask, server):
+    params = {"useCache": True, "cacheSeconds": 60, "cacheKey": "${payload.missing}"}
+    _, records = ask("/echo?n=${payload.value}", 4, **params)
+    assert [record["httpResponse"]["query"] for record in records] == [{"n": [str(n)]} for n in range(4)]
+    _, records = ask("/echo?n=${payload.value}", 4, **params)
+    assert server.counts["/echo"] == 4
+
+
 @pytest.mark.parametrize(
     ("path", "reason"),
     [
@@ -313,10 +321,19 @@ def test_basic_and_bearer(ask, fresh):
     assert record["httpResponse"] == {"as": "Bearer abc"}
 
 
-def test_a_user_name_and_password_in_the_document_itself_are_used(ask, fresh):
-    own = {"username": "ann", "password": {"secret": True, "value": "here"}}
-    _, [record] = ask("/secured", of=fresh, authType="basic", basicAuthentication=own)
-    assert base64.b64decode(record["httpResponse"]["as"].removeprefix("Basic ")).decode() == "ann:here"
+def test_credentials_may_stand_in_the_document_itself(ask, fresh, server):
+    hidden = {"secret": True, "value": "pass"}
+    _, [record] = ask(
+        "/secured", of=fresh, authType="basic", basicAuthentication={"username": "test", "password": hidden}
+    )
+    assert base64.b64decode(record["httpResponse"]["as"].removeprefix("Basic ")) == b"test:pass"
+    own = {"accessTokenURL": "http://test.example/token", "clientId": "me", "clientSecret": hidden}
+    _, [record] = ask("/secured", of=fresh, authType="oAuth2", oAuth2Authentication=own)
+    assert record["httpResponse"] == {"as": "Bearer token-1"}
+    run, _ = ask(
+        "/secured", of=fresh, authType="basic", basicAuthentication={"username": "test", "password": {"secret": True}}
+    )
+    assert (run["status"], "no basic secret" in run["error"]) == ("aborted", True)
 
 
 def test_without_a_token_records_are_rejected_with_the_reason(ask, fresh, installation):

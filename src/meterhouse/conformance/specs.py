@@ -1,6 +1,8 @@
 """The OpenAPI documents, as one function: what is wrong with an answer."""
 
 import json
+import re
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -52,24 +54,41 @@ class Document:
         return [f"{error.json_path}: {error.message}" for error in sorted(found, key=lambda error: error.json_path)]
 
 
+@dataclass(frozen=True, slots=True)
+class Operation:
+    document: Document
+    operation_id: str
+    method: str
+    path: str
+
+    def is_of(self, operation_id: str, request: httpx.Request) -> bool:
+        """An operation that is there on several paths has an id for each: its name and more behind it."""
+        named = self.operation_id == operation_id or self.operation_id.startswith(f"{operation_id}_")
+        template = "".join("[^/]+" if part.startswith("{") else re.escape(part) for part in _parts(self.path))
+        return named and self.method == request.method.lower() and bool(re.search(f"{template}$", request.url.path))
+
+
+def _parts(path: str) -> list[str]:
+    return re.split(r"(\{[^}]+\})", path)
+
+
 @cache
-def read_operations(folder: Path) -> dict[str, tuple[Document, tuple[str, ...]]]:
-    """Operation id → its document and its place in it."""
-    operations: dict[str, tuple[Document, tuple[str, ...]]] = {}
-    for file in sorted(folder.glob("*.yaml")):
-        document = Document(file)
-        for path, item in document.root.get("paths", {}).items():
-            for method in _METHODS:
-                if method in item and "operationId" in item[method]:
-                    operations[item[method]["operationId"]] = (document, ("paths", path, method))
-    return operations
+def read_operations(folder: Path) -> list[Operation]:
+    return [
+        Operation(document, item[method]["operationId"], method, path)
+        for document in map(Document, sorted(folder.glob("*.yaml")))
+        for path, item in document.root.get("paths", {}).items()
+        for method in _METHODS
+        if "operationId" in item.get(method, {})
+    ]
 
 
 def problems(operation_id: str, response: httpx.Response, folder: Path) -> list[str]:
     """Status, media type, headers and body against the operation's document. None for what no document has."""
-    if operation_id not in read_operations(folder):
+    found = [one for one in read_operations(folder) if one.is_of(operation_id, response.request)]
+    if not found:
         return []
-    document, place = read_operations(folder)[operation_id]
+    document, place = found[0].document, ("paths", found[0].path, found[0].method)
     status = str(response.status_code)
     for name in (status, f"{status[0]}XX", "default"):
         _, answer = document.at(*place, "responses", name)

@@ -16,6 +16,7 @@ from meterhouse.errors import BadRequestError
 from meterhouse.rules.instants import format_milliseconds, parse_instant
 from meterhouse.rules.numbers import digits
 from meterhouse.rules.periods import check_field, schedule_of
+from meterhouse.rules.storable import storable
 from meterhouse.rules.thresholds import LIMITS, Threshold
 from meterhouse.rules.windows import clock_change, find_zone
 
@@ -40,13 +41,13 @@ _encode = msgspec.json.Encoder(decimal_format="number").encode
 def _line(text: str) -> str:
     if _CONTROL.search(text):
         raise ValueError("must not contain control characters")
-    return text
+    return storable(text)
 
 
 def _prose(text: str) -> str:
     if _CONTROL_BUT_BREAKS.search(text):
         raise ValueError("must not contain control characters other than tabs and line breaks")
-    return text
+    return storable(text)
 
 
 def _name(text: str) -> str:

@@ -61,34 +61,42 @@ class MeterUpdate(Body):
 
 
 def meter_json(row: RowMapping) -> dict[str, Any]:
-    """All members always, but for a capacity that there is not. No value yet is 0."""
+    """All members always, but for a capacity or an error that there is not. No value yet is 0.
+
+    `closeError` says why the period, which is over, cannot be closed.
+    """
     breakdowns = [
         {"name": breakdown["name"], "groups": [_group_json(group) for group in breakdown["groups"]]}
         for breakdown in row["group_breakdowns"]
     ]
     capacity = {} if row["capacity"] is None else {"capacity": number_json(row["capacity"])}
-    return capacity | {
-        "carryFirst": row["carry_first"],
-        "carryLast": row["carry_last"],
-        "createdAt": format_milliseconds(row["created_at"]),
-        "customFields": row["custom_fields"],
-        "deleteOnReset": row["delete_on_reset"],
-        "groupBreakdowns": breakdowns,
-        "groups": [group for breakdown in breakdowns for group in breakdown["groups"]],
-        "id": row["id"],
-        "meterKey": row["meter_key"],
-        "meterMetaData": row["meter_meta_data"],
-        "meterTypeId": row["meter_type_id"],
-        "meterTypeName": row["meter_type_name"],
-        "periodEnd": format_milliseconds(row["period_end"]),
-        "periodStart": format_milliseconds(row["period_start"]),
-        "thresholds": [threshold_json(one) for one in row["thresholds"]],
-        "timezone": row["timezone"],
-        "unit": row["unit"],
-        "updatedAt": format_milliseconds(row["updated_at"]),
-        "userId": row["user_id"],
-        "value": number_json(row["value"] or 0),
-    }
+    error = {} if row["close_error"] is None else {"closeError": row["close_error"]}
+    return (
+        capacity
+        | error
+        | {
+            "carryFirst": row["carry_first"],
+            "carryLast": row["carry_last"],
+            "createdAt": format_milliseconds(row["created_at"]),
+            "customFields": row["custom_fields"],
+            "deleteOnReset": row["delete_on_reset"],
+            "groupBreakdowns": breakdowns,
+            "groups": [group for breakdown in breakdowns for group in breakdown["groups"]],
+            "id": row["id"],
+            "meterKey": row["meter_key"],
+            "meterMetaData": row["meter_meta_data"],
+            "meterTypeId": row["meter_type_id"],
+            "meterTypeName": row["meter_type_name"],
+            "periodEnd": format_milliseconds(row["period_end"]),
+            "periodStart": format_milliseconds(row["period_start"]),
+            "thresholds": [threshold_json(one) for one in row["thresholds"]],
+            "timezone": row["timezone"],
+            "unit": row["unit"],
+            "updatedAt": format_milliseconds(row["updated_at"]),
+            "userId": row["user_id"],
+            "value": number_json(row["value"] or 0),
+        }
+    )
 
 
 def _group_json(group: dict[str, Any]) -> dict[str, Any]:

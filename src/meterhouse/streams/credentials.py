@@ -2,6 +2,7 @@
 
 import base64
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote_plus, urlencode
@@ -20,7 +21,10 @@ _MARGIN_SECONDS = 60
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """What a node's params say. `type` is also the secret's; the token's members are of oauth2 alone."""
+    """What a node's params say. `type` is also the secret's; the token's members are of oauth2 alone.
+
+    `own`: a secret that stands in the document itself.
+    """
 
     node_name: str
     type: str
@@ -31,7 +35,6 @@ class Login:
     prefix: str
     in_header: bool
     own: dict[str, str] | None = None
-    """User name and password that stand in the document itself, as in exports whose author left them there."""
 
 
 def read_login(node: Node) -> Login | None:
@@ -53,18 +56,23 @@ def read_login(node: Node) -> Login | None:
         scope=_text(asked.get("scope")),
         prefix=_text(asked.get("headerPrefix")) or "Bearer",
         in_header=_text(asked.get("clientAuthentication") or "sendInBody") != "sendInBody",
-        own=_own_password(node) if kind == "basic" and not entry else None,
+        own=None if entry.get("secretId") else _own_secret(kind, node.params),
     )
 
 
-def _own_password(node: Node) -> dict[str, str] | None:
-    """The password is a text, or {"secret": true, "value": text}."""
-    given = _object(node.params.get("basicAuthentication"))
-    username, password = given.get("username"), given.get("password")
-    password = _object(password).get("value", password)
-    if isinstance(username, str) and isinstance(password, str):
-        return {"username": username, "password": password}
-    return None
+_OWN = {
+    "basic": ("basicAuthentication", ("username", "password")),
+    "oauth2": ("oAuth2Authentication", ("clientId", "clientSecret")),
+    "bearer": ("bearerAuthentication", ("token",)),
+}
+
+
+def _own_secret(kind: str, params: Mapping[str, Any]) -> dict[str, str] | None:
+    """A value may be hidden in {"secret": true, "value"}. Exports leave most values out: half a secret is none."""
+    member, names = _OWN[kind]
+    given = _object(params.get(member))
+    values = {name: _text(_object(given.get(name)).get("value", given.get(name))) for name in names}
+    return values if all(values.values()) else None
 
 
 def _object(value: Any) -> dict[str, Any]:

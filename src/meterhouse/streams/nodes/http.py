@@ -142,8 +142,8 @@ class HttpRequest:
         if not self._cache_seconds:
             return await self._try(call, shared)
         key: tuple[object, ...] = (call.method, call.url, tuple(call.headers.items()), call.body)
-        if self._cache_key:
-            key = (shared.stream_id, self._node_id, text_of(fill(self._cache_key, payload)))
+        if self._cache_key and (own := text_of(fill(self._cache_key, payload))):
+            key = (shared.stream_id, self._node_id, own)
         key = (shared.account_id, *key)
         async with shared.locks[key]:
             answer = shared.services.answers.find(key)
