@@ -30,6 +30,11 @@ class Sandbox:
     logs: Callable[[], object]
     workers: list[subprocess.Popen] = field(default_factory=list)
 
+    @property
+    def settings(self) -> dict[str, str]:
+        """Its own, for another process of it."""
+        return {name: self.installation.environment[name] for name in ("METERHOUSE_DATABASE_URL", "METERHOUSE_SANDBOX")}
+
     def start_worker(self, **settings: str) -> subprocess.Popen:
         with self.logs().open("wb") as log:
             environment = self.installation.environment | settings

@@ -66,6 +66,11 @@ class Operation:
     path_item: Node
 
     @property
+    def of_sandboxes(self) -> bool:
+        """Whether it is there with METERHOUSE_SANDBOX=true alone."""
+        return bool(self.node.value.get("x-sandbox", False))
+
+    @property
     def document(self) -> "Document":
         return self.node.document
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from meterhouse.access import payloads as access
 from meterhouse.access.operations import BUCKET_SCOPES, OPERATIONS
+from meterhouse.app import create_app
 from meterhouse.buckets import ingest, questions
 from meterhouse.buckets import payloads as buckets
 from meterhouse.buckets.ingest import MAX_EVENTS
@@ -17,7 +18,11 @@ from meterhouse.collectors import payloads as collectors
 from meterhouse.meter_types import payloads as meter_types
 from meterhouse.meters import payloads as meters
 from meterhouse.rules import events
+from meterhouse.sandbox import routes as sandbox
+from meterhouse.settings import Settings
 from meterhouse.streams import correction_payloads, imports, secrets
+from meterhouse.streams import payloads as streams
+from meterhouse.webhooks import payloads as webhooks
 
 from .surface import Surface, members_of
 
@@ -36,12 +41,21 @@ BODIES: dict[str, Any] = {
     "create_access_token": by_hand(("audience", "grant_type"), ("client_id", "client_secret", "scope")),
     "create_meter_type": meter_types.MeterTypeCreate,
     "update_meter_type": meter_types.MeterTypeUpdate,
+    "preview_meter_type": meter_types.PreviewBody,
     "create_meter": meters.MeterCreate,
     "update_meter": meters.MeterUpdate,
+    "create_webhook": webhooks.WebhookBody,
+    "put_webhook": webhooks.WebhookBody,
+    "update_webhook": webhooks.WebhookUpdate,
+    "rotate_webhook_secret": webhooks.RotationBody,
+    "retry_webhook_deliveries": webhooks.ChosenDeliveries,
     "create_collector": collectors.CollectorBody,
     "update_collector": collectors.CollectorBody,
     "send_data": by_hand(("data",), closed=True),
     "import_stream": imports.ImportBody,
+    "tag_stream_version": streams.TagBody,
+    "retry_stream_deliveries": webhooks.ChosenDeliveries,
+    "delete_stream_deliveries": webhooks.ChosenDeliveries,
     "create_secret": secrets.AnySecret,
     "correct_rejected_records": correction_payloads.CorrectionBody,
     "requeue_rejected_records": correction_payloads.ChoiceBody,
@@ -54,6 +68,9 @@ BODIES: dict[str, Any] = {
     "create_customer": buckets.CustomerBody,
     "update_customer": buckets.CustomerBody,
     "create_portal_token": buckets.PortalTokenCreate,
+    "move_clock": sandbox.ClockBody,
+    "advance_clock": sandbox.AdvanceBody,
+    "settle_sandbox": sandbox.SettleBody,
 }
 """Row → who reads its body. An operation with a body and no line here is a difference."""
 
@@ -63,7 +80,10 @@ MEDIA_TYPES: dict[str, tuple[str, ...]] = {
 }
 """Row → what its body can be, where that is not JSON alone."""
 
-OPTIONAL_BODIES = {"create_bucket", "query_bucket_meter_post"}
+OPTIONAL_BODIES = {
+    *("create_bucket", "query_bucket_meter_post", "rotate_webhook_secret", "retry_webhook_deliveries"),
+    *("retry_stream_deliveries", "delete_stream_deliveries", "settle_sandbox"),
+}
 
 PARAMETERS: dict[str, tuple[str, ...]] = {
     "query_bucket_meter": tuple(f"query {name}" for name in QUERY),
@@ -79,17 +99,22 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
 # Where no path names the bucket, a header can.
 _WITHOUT_BUCKET = {"list_portal_tokens", "invalidate_portal_tokens", "query_portal_meter"}
 
-_TEXTS = {"list_meter_types", "list_meters"}
-"""Where the seed's documents call `limit` and `skip` texts of digits."""
+_TEXTS = {
+    "list_meter_types": ("query limit", "query skip"),
+    "list_meters": ("query limit", "query skip"),
+    "list_metered_records": ("query after",),
+}
+"""Where the documents call what the program reads as a number a text of digits."""
 
 _CHECKED_TEXTS = """
     name description category externalRef meterTypeExternalRef unit meterKey userId timezone minute hour day month weekday
     error nodeId tag limit skip id [] audience clientId clientSecret username password token tokenUrl scope groupBy* valueProperty
+    url secret after
 """
 _SAID_BY_CODE = {
     # Control characters, names, crontab fields, JSONPaths: functions read them.
     "pattern": set(_CHECKED_TEXTS.split()),
-    "maxLength": {"minute", "hour", "day", "month", "weekday", "limit", "skip", "groupBy*", "valueProperty"},
+    "maxLength": {"minute", "hour", "day", "month", "weekday", "limit", "skip", "after", "groupBy*", "valueProperty"},
     # Lists know by which fields they can be sorted, updates that they want a member.
     "enum": {"sortBy"},
     "default": {"sortBy"},
@@ -97,14 +122,7 @@ _SAID_BY_CODE = {
 }
 _DIFFERENT = {
     ("lookup_aggregation_session", "id", "minLength"),
-    ("list_streams", "name", "maxLength"),
-    *(
-        (row, "tag", f"{side}Length")
-        for row in ("deploy_stream", "start_stream", "import_stream")
-        for side in ("min", "max")
-    ),
-    *((("import_stream", "description", f"{side}Length")) for side in ("min", "max")),
-    ("export_stream", "tag", "maxLength"),
+    *(("import_stream", member, f"{side}Length") for member in ("tag", "description") for side in ("min", "max")),
     # What waits already cannot be made to wait again: that is refused, in words.
     ("requeue_rejected_records", "filter.status", "enum"),
 }
@@ -113,6 +131,7 @@ _DIFFERENT = {
 _OTHER_WAYS: dict[str, dict[str, list[str]]] = {
     "create_access_token": {"": [], "clientBasic": []},
     "query_portal_meter": {"portalToken": []},
+    **dict.fromkeys(("get_clock", "move_clock", "advance_clock", "settle_sandbox"), {"accessToken": [], "apiKey": []}),
 }
 
 
@@ -128,7 +147,14 @@ def excused(row: str, member: str, what: str, known: dict[str, Any]) -> bool:
 OPEN = {"livez", "readyz", "metrics", "get_jwks", "get_openid_configuration"}
 
 
-def programmed(app: FastAPI) -> Surface:
+def programmed() -> Surface:
+    """Of a sandbox, which has all that there is."""
+    everywhere = _programmed(create_app(Settings()))
+    in_sandboxes = _programmed(create_app(Settings(sandbox=True)))
+    return {name: said | {"sandbox": name not in everywhere} for name, said in in_sandboxes.items()}
+
+
+def _programmed(app: FastAPI) -> Surface:
     told = get_openapi(title="", version="", routes=app.router.routes)
     surface: Surface = {}
     for route in iter_route_contexts(app.router.routes):
@@ -175,7 +201,7 @@ def _parameters(row: str, path: str, framework: dict[str, Any], told: dict[str, 
         # A parameter cannot be null: where its reader allows it, that is how it says that it is not there.
         said = {at: {name: value for name, value in what.items() if name != "nullable"} for at, what in said.items()}
         found[f"{parameter['in']} {parameter['name']}"] = said | {"": said[""] | {"required": parameter["required"]}}
-    for name in ("query limit", "query skip") if row in _TEXTS else ():
+    for name in _TEXTS.get(row, ()):
         default = found[name][""]["default"]
         found[name] = {"": {"type": "string", "default": str(default), "required": False}}
     for name in PARAMETERS.get(row, ()):

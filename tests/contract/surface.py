@@ -9,7 +9,7 @@ from typing import Any
 from .documents import Document, Operation
 
 Surface = dict[str, dict[str, Any]]
-"""`GET /path` → {"row", "security", "rate", "parameters": {"query page": said}, "body": {"member.inner": said}}."""
+"""`GET /path` → {"row", "sandbox", "security", "rate", "parameters": {"query page": said}, "body": {"member.inner": said}}."""
 
 _SAID = (
     "enum",
@@ -160,6 +160,7 @@ def _documented(operation: Operation) -> dict[str, Any]:
         bodies[media_type] = members_of(schema.value, lambda reference: document.at(reference).value)
     return {
         "row": operation.row,
+        "sandbox": operation.of_sandboxes,
         "security": _security(operation),
         "rate": [rate["requests"], rate["windowSeconds"], rate["burst"]] if rate else None,
         "parameters": parameters,
@@ -188,7 +189,7 @@ def differences(here: Surface, there: Surface, excused: Excused) -> Iterator[str
     for name in sorted(here.keys() & there.keys()):
         documented, programmed = here[name], there[name]
         row = documented["row"]
-        for what in ("row", "security", "rate", "mediaTypes", "bodyRequired"):
+        for what in ("row", "sandbox", "security", "rate", "mediaTypes", "bodyRequired"):
             if documented.get(what) != programmed.get(what):
                 yield f"{name}: {what} is documented as {documented.get(what)}, and is {programmed.get(what)}"
         parameters = documented["parameters"], programmed.get("parameters", {})

@@ -6,8 +6,6 @@ from typing import Any
 import pytest
 
 from meterhouse.access.operations import ALL_SCOPES, OPERATIONS
-from meterhouse.app import create_app
-from meterhouse.settings import Settings
 
 from .documents import Document, load_all
 from .program import BODIES, OPEN, PARAMETERS, excused, programmed
@@ -16,7 +14,7 @@ from .surface import Surface, differences, documented
 
 @pytest.fixture(scope="module")
 def program() -> Surface:
-    return programmed(create_app(Settings()))
+    return programmed()
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import pytest
 from .documents import Node, Operation, load_all
 from .samples import Sample, example_values, samples
 from .schemas import Schemas
-from .world import furnish, make_caller
+from .world import Caller, furnish, make_caller
 
 OPERATIONS = [operation for document in load_all() for operation in document.operations()]
 
@@ -17,6 +17,7 @@ def succeeds(operation: Operation) -> bool:
 
 
 SAMPLES = [sample for operation in OPERATIONS if succeeds(operation) for sample in samples(operation)]
+OF_SANDBOXES = [sample for sample in SAMPLES if sample.operation.of_sandboxes]
 
 
 @pytest.fixture(scope="module")
@@ -24,11 +25,25 @@ def caller(installation, api):
     return make_caller(installation, api.base_url)
 
 
-@pytest.mark.parametrize("sample", SAMPLES, ids=str)
-def test_a_request_of_the_examples_is_answered_well(api, caller, sample: Sample):
-    with closing(furnish(api.base_url, caller, sample.operation.document.name, sample.operation.row)) as world:
+def send(base_url: str, caller: Caller, sample: Sample) -> None:
+    with closing(furnish(base_url, caller, sample.operation.document.name, sample.operation.row)) as world:
         response = world.send(sample)
     assert response.is_success, f"{sample}: {response.status_code} {response.text[:1000]}"
+
+
+@pytest.mark.parametrize("sample", [sample for sample in SAMPLES if sample not in OF_SANDBOXES], ids=str)
+def test_a_request_of_the_examples_is_answered_well(api, caller, sample: Sample):
+    send(api.base_url, caller, sample)
+
+
+@pytest.fixture(scope="module")
+def caller_in_sandbox(sandbox):
+    return make_caller(sandbox.installation, sandbox.api.base_url)
+
+
+@pytest.mark.parametrize("sample", OF_SANDBOXES, ids=str)
+def test_a_request_of_the_examples_for_sandboxes_is_answered_well(sandbox, caller_in_sandbox, sample: Sample):
+    send(sandbox.api.base_url, caller_in_sandbox, sample)
 
 
 def schemas_with_examples() -> list[tuple[Node, Node, object]]:

@@ -10,8 +10,6 @@ from typing import Any
 
 import pytest
 
-from meterhouse.app import create_app
-from meterhouse.settings import Settings
 
 from .documents import METHODS, Document, Operation, load_all
 from .program import excused, programmed
@@ -36,14 +34,14 @@ BY_HAND = {
 ALTERNATIVES = {
     *("CredentialsInBody", "CredentialsInHeader", "NewAbsoluteThreshold", "NewPercentageThreshold"),
     *("MeterCreateById", "MeterCreateByExternalRef", "MeterCreateByMeterTypeExternalRef"),
-    *("OAuth2Secret", "BasicSecret", "BearerSecret", "PayloadCorrection", "MembersCorrection"),
+    *("OAuth2Secret", "BasicSecret", "BearerSecret", "SigningSecret", "PayloadCorrection", "MembersCorrection"),
     *("RecordIds", "RecordsById", "OpenRecordsByFilter", "OpenRecordFilter", "RecordsByFilter"),
 }
 
 
 @pytest.fixture(scope="module")
 def program() -> Surface:
-    return programmed(create_app(Settings()))
+    return programmed()
 
 
 def parts(value: Any, at: tuple = ()) -> Iterator[tuple[Any, Any, tuple]]:

@@ -147,6 +147,7 @@ def with_usage_engine(world: World, row: str | None) -> None:
     world.add("user0@example.com", f"user0-{number}@example.com")
     things = {"meter": with_meter, "collector": with_collector, "data": with_collector, "ingestion": with_collector}
     things |= {"stream": with_stream, "secret": with_secret, "record": with_stream, "session": with_session}
+    things |= {"webhook": with_webhook, "clock": with_clock}
     for furnish_with in dict.fromkeys(make for thing, make in things.items() if thing in (row or thing)):
         furnish_with(world, number, row)
     if row == "create_meter_type":
@@ -174,6 +175,20 @@ def with_meter(world: World, number: int, row: str | None) -> None:
     world.put("/usage-metering/v1/meters/{id}", meter_id)
 
 
+def with_webhook(world: World, number: int, row: str | None) -> None:
+    place = "/usage-metering/v1/webhooks"
+    world.add("https://billing.example.com/hooks/", f"https://billing.example.com/{number}/")
+    webhook_id = world.post(place, {"url": f"https://billing.example.com/{number}"})["id"]
+    world.put(f"{place}/{{id}}", webhook_id)
+    world.take_away(f"{place}/{webhook_id}")
+
+
+def with_clock(world: World, number: int, row: str | None) -> None:
+    """An instant a moment ahead of wherever the sandbox's clock stands."""
+    shown = datetime.fromisoformat(world.client.get("/sandbox/v1/clock").raise_for_status().json()["now"])
+    world.add("2099-02-01T00:00:00.000Z", (shown + timedelta(minutes=1)).isoformat())
+
+
 def with_collector(world: World, number: int, row: str | None) -> None:
     place = "/online-collection/v1/collectors"
     collector_id = world.post(place, {"name": f"Collector {number}"})["id"]
@@ -191,9 +206,15 @@ def with_stream(world: World, number: int, row: str | None) -> None:
     ]
     edges = [{"id": "edge", "from": "count", "to": "log", "config": {}}]
     document = {"name": f"Stream {number}", "nodes": nodes, "edges": edges, "nodeGroups": []}
-    stream_id = world.post(f"{place}/import", {"stream": document, "tag": "v1.0"})["id"]
+    first = {"tag": "v0.1" if row == "tag_stream_version" else "v1.0"}
+    stream_id = world.post(f"{place}/import", {"stream": document} | first)["id"]
     world.put(f"{place}/{{id}}", stream_id)
     world.add("6a1e7b8e-5f0c-4b5c-8f0e-1f6d8f0a7c11", stream_id)
+    if row is None or "version" in row:
+        (version,) = world.client.get(f"{place}/{stream_id}/versions").raise_for_status().json()["versions"]
+        world.put(f"{place}/{{id}}/versions/{{versionId}}", version["id"])
+        # An autosaved version, which can be tagged, and beside which the other can be deleted.
+        world.post(f"{place}/import", {"stream": document, "conflictStrategy": "overwrite"})
     if row is None or "run" in row:  # while it runs, it can be neither started nor deleted
         run_id = world.post(f"{place}/{stream_id}/start", None)["runId"]
         world.put(f"{place}/{{id}}/runs/{{runId}}", run_id)

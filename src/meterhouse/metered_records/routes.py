@@ -29,7 +29,7 @@ class FeedPage(BaseModel):
     """`after`: the cursor of the last record that is known."""
 
     after: Annotated[int, BeforeValidator(_cursor)] = 0
-    limit: Annotated[int, BeforeValidator(whole_number), Field(ge=1, le=MAX_LIMIT)] = 100
+    limit: Annotated[int, Field(ge=1, le=MAX_LIMIT), BeforeValidator(whole_number)] = 100
 
 
 @router.get("")

@@ -46,5 +46,7 @@ async def _until_none(engine: AsyncEngine, kind: str, ends_at: float) -> None:
             return
         if monotonic() > ends_at:
             listed = ", ".join(f"{count} {name}" for name, count in left.items() if count)
-            raise UnavailableError(f"not settled in time: still due are {listed}. Is a worker running?")
+            raise UnavailableError(
+                f"not settled in time: still due are {listed}. Is a worker running?", headers={"Retry-After": "1"}
+            )
         await asyncio.sleep(_LOOK_EVERY_SECONDS)
