@@ -43,6 +43,8 @@ def value_of(ast):
         (["aop", "+", text("x"), field("gone")], "x"),
         (["aop", "-", field("numeric"), number(1)], 3),
         (["aop", "*", field("price"), number(30)], 3),
+        (["aop", "-", field("numeric")], -4),
+        (["aop", "+", ["aop", "+", text("a"), text("b")]], "ab"),
         (["aop", "/", number(1), number(8)], Decimal("0.125")),
         (["aop", "/", number(2), number(3)], Decimal("0.6666666666666666666666666666666667")),
         (["aop", "%", number(-7), number(3)], -1),

@@ -49,6 +49,11 @@ def _compile(ast: Any, depth: int) -> Expression:
         case ["not", inner]:
             truth_of = _compile(inner, depth - 1)
             return lambda scope: not _is_true(truth_of(scope))
+        case ["aop", "+", inner]:
+            return _compile(inner, depth - 1)
+        case ["aop", "-", inner]:
+            negated = _compile(inner, depth - 1)
+            return lambda scope: _result("-", Decimal(0), _number(negated(scope)))
         case ["aop" | "cop" | "lop" as kind, str(operator), first, second]:
             return _operation(kind, operator, _compile(first, depth - 1), _compile(second, depth - 1))
         case ["call", ["R", str(name)], [*arguments]]:
