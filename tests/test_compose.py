@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from meterhouse.__main__ import _parser
+from meterhouse.__main__ import make_parser
 from meterhouse.settings import FILE, PREFIX, Settings
 
 ROOT = Path(__file__).parents[1]
@@ -89,7 +89,7 @@ def test_every_command_is_one_of_the_programs(services):
             lines = [" ".join(entrypoint[1:] + command)]
         assert lines or name == "secrets"
         for line in lines:
-            _parser().parse_args(line.split())  # exits if it is none
+            make_parser().parse_args(line.split())  # exits if it is none
 
 
 def test_every_variable_of_ours_is_a_setting(services):
