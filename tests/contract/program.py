@@ -128,10 +128,11 @@ _DIFFERENT = {
 }
 
 
+_OF_SANDBOXES = ("get_clock", "move_clock", "advance_clock", "settle_sandbox")
 _OTHER_WAYS: dict[str, dict[str, list[str]]] = {
     "create_access_token": {"": [], "clientBasic": []},
     "query_portal_meter": {"portalToken": []},
-    **dict.fromkeys(("get_clock", "move_clock", "advance_clock", "settle_sandbox"), {"accessToken": [], "apiKey": []}),
+    **{row: {"accessToken": [], "apiKey": []} for row in _OF_SANDBOXES},
 }
 
 

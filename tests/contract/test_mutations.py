@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-
 from .documents import METHODS, Document, Operation, load_all
 from .program import excused, programmed
 from .surface import Surface, differences, documented
