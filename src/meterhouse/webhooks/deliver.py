@@ -203,7 +203,7 @@ async def _lease_due(
     if not chosen:
         return [], 0
     rows = await queue_store.read_found(connection, chosen)
-    put_behind = await queue_store.put_behind(connection, [_found(row) for row in rows if row["is_behind"]])
+    put_behind = await queue_store.put_behind(connection, [row for row in rows if row["is_behind"]])
     heads = [row for row in rows if not row["is_behind"]]
     await queue_store.lease(connection, [_found(row) for row in heads], now, leased_until)
     return heads, put_behind
