@@ -308,6 +308,24 @@ def test_one_that_is_switched_off_gets_nothing_new_and_later_what_waited(house, 
     account.delete(f"/webhooks/{webhook['id']}")
 
 
+def test_one_that_is_switched_on_again_has_another_day(house, account):
+    hook = house.receiver.hook(500)
+    webhook = add_webhook(account, hook)
+    house.end_periods(account, add_meters(account))
+    hook.wait_for_calls(1)
+    ok(account.patch(f"/webhooks/{webhook['id']}", {"status": "DISABLED"}))
+    wait_until(lambda: "lastError" in deliveries(account, webhook)[0])
+    with house.database() as database:
+        database.execute("DELETE FROM meters")
+    house.advance(account, days=2)
+    calls = len(hook.calls)
+    ok(account.patch(f"/webhooks/{webhook['id']}", {"status": "ACTIVE"}))
+    hook.wait_for_calls(calls + 2)
+    assert deliveries(account, webhook, status="parked") == []
+    hook.answer = 200
+    hook.wait_for_taken(1)
+
+
 def test_a_day_of_failing_parks_one_and_the_next_of_its_meter_has_its_turn(house, account):
     hook = house.receiver.hook(500)
     webhook = add_webhook(account, hook)
