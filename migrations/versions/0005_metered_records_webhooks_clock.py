@@ -131,9 +131,9 @@ def upgrade() -> None:
     op.create_index(
         "deliveries_due_idx",
         "deliveries",
-        ["account_id", "lane_id", "next_attempt_at", "delivery_no"],
+        ["account_id", "lane_id", "next_attempt_at"],
         unique=False,
-        postgresql_where=sa.text("status = 'pending'"),
+        postgresql_where=sa.text("status = 'pending' AND next_attempt_at IS NOT NULL"),
     )
     op.create_index(
         "deliveries_by_stream_idx",

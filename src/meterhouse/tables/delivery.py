@@ -93,8 +93,7 @@ deliveries = Table(
         "account_id",
         "lane_id",
         "next_attempt_at",
-        "delivery_no",
-        postgresql_where=text("status = 'pending'"),
+        postgresql_where=text("status = 'pending' AND next_attempt_at IS NOT NULL"),
     ),
     Index(
         "deliveries_by_stream_idx",

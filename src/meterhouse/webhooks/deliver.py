@@ -5,6 +5,7 @@ leaves a lease that runs out, and the delivery is made again under the same id.
 """
 
 import asyncio
+import contextlib
 import json
 import logging
 import random
@@ -136,18 +137,20 @@ class Deliverer:
 
     def _keys(self, row: RowMapping) -> list[bytes]:
         """The newest first. Raises CallFailedError where there is none."""
-        encrypted = [row["encrypted_secret"]]
+        if row["encrypted_secret"] is None:
+            raise CallFailedError("the signing secret was deleted: create one with the same id")
+        try:
+            text = self._fernet.decrypt(row["encrypted_secret"]).decode()
+        except InvalidToken:
+            raise CallFailedError("the secret was stored under another METERHOUSE_SECRET_KEY: replace it") from None
+        if row["webhook_id"] is None:
+            return [read_key(json.loads(text)["secret"])]
+        keys = [read_key(text)]
         expires_at = row["previous_secret_expires_at"]
         if expires_at is not None and expires_at > clock.now():
-            encrypted.append(row["encrypted_previous_secret"])
-        if encrypted[0] is None:
-            raise CallFailedError("the signing secret was deleted: create one with the same id, or deploy again")
-        try:
-            texts = [self._fernet.decrypt(one).decode() for one in encrypted]
-        except InvalidToken:
-            raise CallFailedError("the secret was stored under another METERHOUSE_SECRET_KEY: rotate it") from None
-        # A secret of streams is an object, as those of all their types are.
-        return [read_key(text if row["webhook_id"] is not None else json.loads(text)["secret"]) for text in texts]
+            with contextlib.suppress(InvalidToken):  # nobody can verify with it either
+                keys.append(read_key(self._fernet.decrypt(row["encrypted_previous_secret"]).decode()))
+        return keys
 
 
 def _found(row: RowMapping) -> Found:
@@ -203,7 +206,7 @@ async def _lease_due(
     if not chosen:
         return [], 0
     rows = await queue_store.read_found(connection, chosen)
-    put_behind = await queue_store.put_behind(connection, [_found(row) for row in rows if row["is_behind"]])
+    put_behind = await queue_store.put_behind(connection, [row for row in rows if row["is_behind"]])
     heads = [row for row in rows if not row["is_behind"]]
     await queue_store.lease(connection, [_found(row) for row in heads], now, leased_until)
     return heads, put_behind

@@ -57,6 +57,13 @@ async def retry_parked(
     return (await connection.execute(update(deliveries).where(_parked(owner, message_ids)).values(again))).rowcount
 
 
+async def resume(connection: AsyncConnection, owner: Owner, now: datetime) -> None:
+    """What waited while the owner was switched off is due at once, and for another day; the order stays."""
+    tried = and_(owner.conditions(), _c.status == "pending", _c.next_attempt_at.is_not(None))
+    again = {"attempts": 0, "first_attempt_at": null(), "next_attempt_at": now}
+    await connection.execute(update(deliveries).where(tried).values(again))
+
+
 async def delete_parked(connection: AsyncConnection, owner: Owner, message_ids: Collection[str] | None) -> int:
     return (await connection.execute(delete(deliveries).where(_parked(owner, message_ids)))).rowcount
 

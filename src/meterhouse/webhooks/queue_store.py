@@ -41,12 +41,14 @@ _FIND_DUE = text(
     """
     WITH RECURSIVE lanes AS (
         (SELECT d.account_id, d.lane_id, d.next_attempt_at FROM deliveries AS d
-         WHERE d.status = 'pending' AND (d.account_id, d.lane_id) > (:account_id, :lane_id)
+         WHERE d.status = 'pending' AND d.next_attempt_at IS NOT NULL
+            AND (d.account_id, d.lane_id) > (:account_id, :lane_id)
          ORDER BY d.account_id, d.lane_id, d.next_attempt_at LIMIT 1)
         UNION ALL
         SELECT follower.account_id, follower.lane_id, follower.next_attempt_at FROM lanes CROSS JOIN LATERAL (
             SELECT d.account_id, d.lane_id, d.next_attempt_at FROM deliveries AS d
-            WHERE d.status = 'pending' AND (d.account_id, d.lane_id) > (lanes.account_id, lanes.lane_id)
+            WHERE d.status = 'pending' AND d.next_attempt_at IS NOT NULL
+                AND (d.account_id, d.lane_id) > (lanes.account_id, lanes.lane_id)
             ORDER BY d.account_id, d.lane_id, d.next_attempt_at LIMIT 1) AS follower
     ), chosen AS (
         SELECT l.account_id, l.lane_id, coalesce(known.room, :room) AS room
@@ -61,7 +63,7 @@ _FIND_DUE = text(
         SELECT d.account_id, d.lane_id, d.delivery_no FROM deliveries AS d
         WHERE d.account_id = chosen.account_id AND d.lane_id = chosen.lane_id AND d.status = 'pending'
             AND d.next_attempt_at <= :now AND (d.leased_until IS NULL OR d.leased_until <= :real_now)
-        ORDER BY d.next_attempt_at, d.delivery_no LIMIT chosen.room FOR UPDATE SKIP LOCKED) AS found
+        ORDER BY d.next_attempt_at LIMIT chosen.room FOR UPDATE SKIP LOCKED) AS found
     ORDER BY found.account_id, found.lane_id
     """
 )
@@ -88,7 +90,7 @@ async def find_due(connection: AsyncConnection, search: Search, now: datetime, r
 _READ = text(
     """
     SELECT d.account_id, d.lane_id, d.delivery_no, d.message_id, d.attempts, d.first_attempt_at, d.webhook_id,
-        coalesce(w.url, d.url) AS url, d.body, r.kind, r.recorded_at, CAST(r.record AS text) AS record,
+        d.order_key, coalesce(w.url, d.url) AS url, d.body, r.kind, r.recorded_at, CAST(r.record AS text) AS record,
         coalesce(w.encrypted_secret, s.encrypted) AS encrypted_secret, w.encrypted_previous_secret,
         w.previous_secret_expires_at,
         EXISTS (SELECT FROM deliveries AS before WHERE before.account_id = d.account_id
@@ -114,25 +116,27 @@ async def read_found(connection: AsyncConnection, found: Sequence[Found]) -> Seq
 _PUT_BEHIND = text(
     """
     UPDATE deliveries AS d SET next_attempt_at = NULL
-    FROM unnest(CAST(:account_ids AS uuid[]), CAST(:numbers AS bigint[])) AS given (account_id, delivery_no)
+    FROM unnest(CAST(:account_ids AS uuid[]), CAST(:numbers AS bigint[]), CAST(:webhook_ids AS uuid[]),
+        CAST(:order_keys AS text[])) AS given (account_id, delivery_no, webhook_id, order_key)
     WHERE d.account_id = given.account_id AND d.delivery_no = given.delivery_no AND EXISTS (
         SELECT FROM (
             SELECT FROM deliveries AS before
-            JOIN deliveries AS own ON own.account_id = given.account_id AND own.delivery_no = given.delivery_no
-            WHERE before.account_id = own.account_id AND before.webhook_id = own.webhook_id
-                AND before.order_key = own.order_key AND before.status = 'pending'
-                AND before.delivery_no < own.delivery_no
-            ORDER BY before.delivery_no DESC LIMIT 1 FOR SHARE OF before SKIP LOCKED) AS locked)
+            WHERE before.account_id = given.account_id AND before.webhook_id = given.webhook_id
+                AND before.order_key = given.order_key AND before.status = 'pending'
+                AND before.delivery_no < given.delivery_no
+            ORDER BY before.delivery_no DESC LIMIT 1 FOR SHARE SKIP LOCKED) AS locked)
     """
 )
 
 
-async def put_behind(connection: AsyncConnection, found: Sequence[Found]) -> int:
-    """Of those that are behind others: not due until these have ended. Where one is just ending they stay due.
-
-    How many were put there.
-    """
-    return (await connection.execute(_PUT_BEHIND, _numbers(found))).rowcount if found else 0
+async def put_behind(connection: AsyncConnection, behind: Sequence[RowMapping]) -> int:
+    """Not due until those before them have ended. Where one is just ending they stay due. How many were put there."""
+    if not behind:
+        return 0
+    names = {"account_ids": "account_id", "numbers": "delivery_no"}
+    names |= {"webhook_ids": "webhook_id", "order_keys": "order_key"}
+    values = {name: [row[column] for row in behind] for name, column in names.items()}
+    return (await connection.execute(_PUT_BEHIND, values)).rowcount
 
 
 _LEASE = text(

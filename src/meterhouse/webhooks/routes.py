@@ -105,9 +105,10 @@ def _rotated(secret: str, fernet: Fernet, row: RowMapping, now: datetime) -> dic
 
 
 async def _update(connection: AsyncConnection, locked: RowMapping, columns: dict[str, Any]) -> RowMapping:
-    columns["updated_at"] = clock.now()
-    row = await store.update_webhook(connection, locked["account_id"], locked["id"], columns)
-    assert row is not None, "locked"
+    account_id, webhook_id, now = locked["account_id"], locked["id"], clock.now()
+    row = await store.update_webhook(connection, account_id, webhook_id, columns | {"updated_at": now})
+    if (locked["status"], row["status"]) == ("DISABLED", "ACTIVE"):
+        await delivery_store.resume(connection, Owner(account_id, "webhook", webhook_id), now)
     return row
 
 
@@ -132,11 +133,15 @@ async def update_webhook(
     request: Request, webhook_id: WebhookId, caller: Admitted, connection: Transaction
 ) -> Response:
     body = (await _read(request, WebhookUpdate)).require_member()
-    columns = body.columns() | {"updated_at": clock.now()}
-    row = await store.update_webhook(connection, caller.account_id, webhook_id, columns)
+    present = await _lock(connection, caller.account_id, webhook_id)
+    return JsonReply(webhook_json(await _update(connection, present, body.columns())))
+
+
+async def _lock(connection: AsyncConnection, account_id: UUID, webhook_id: UUID) -> RowMapping:
+    row = await store.lock_webhook(connection, account_id, webhook_id)
     if row is None:
         raise _not_found(webhook_id)
-    return JsonReply(webhook_json(row))
+    return row
 
 
 @router.delete("/{id}")
@@ -154,9 +159,7 @@ async def rotate_webhook_secret(
 ) -> Response:
     """The one before signs too while receivers change over; the one before that no longer does."""
     body = await read_model(request, RotationBody, default={})
-    present = await store.lock_webhook(connection, caller.account_id, webhook_id)
-    if present is None:
-        raise _not_found(webhook_id)
+    present = await _lock(connection, caller.account_id, webhook_id)
     secret = body.secret or new_secret()
     columns = _rotated(secret, request.app.state.secrets.fernet, present, clock.now())
     row = await _update(connection, present, columns)

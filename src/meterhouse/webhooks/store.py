@@ -74,14 +74,14 @@ async def lock_webhook_at(connection: AsyncConnection, account_id: UUID, url: st
 
 async def update_webhook(
     connection: AsyncConnection, account_id: UUID, webhook_id: UUID, values: Mapping[str, Any]
-) -> RowMapping | None:
-    """None when there is none. Raises ConflictError for a URL that is taken."""
+) -> RowMapping:
+    """Of one that this transaction has locked. Raises ConflictError for a URL that is taken."""
     statement = update(webhooks).where(_one(account_id, webhook_id)).values(dict(values)).returning(webhooks)
     try:
         updated: Result[Any] = await connection.execute(statement)
     except IntegrityError as error:  # the URL is the only key that changes
         raise ConflictError(_URL_TAKEN) from error
-    return updated.mappings().first()
+    return updated.mappings().one()
 
 
 async def delete_webhook(connection: AsyncConnection, account_id: UUID, webhook_id: UUID) -> int:
