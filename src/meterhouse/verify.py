@@ -64,8 +64,10 @@ def _values(name: str, text: str) -> Iterator[Any]:
     while place < len(text):
         try:
             value, place = _decoder.raw_decode(text, place)
-        except (ValueError, RecursionError) as error:
-            raise NoExportError(f"{name}: is no export: {error or 'it is nested too deeply'}") from None
+        except RecursionError:
+            raise NoExportError(f"{name}: is no export: it is nested too deeply") from None
+        except ValueError as error:
+            raise NoExportError(f"{name}: is no export: {error}") from None
         yield value
         place = _after_blanks(text, place)
 

@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from meterhouse.errors import BadRequestError, FieldError, TooLargeError, bad_fields
 from meterhouse.rules.instants import format_instant
-from meterhouse.rules.numbers import digits, parse_decimal
+from meterhouse.rules.numbers import parse_decimal
 
 MAX_BODY_BYTES = 1024 * 1024
 _BODY = "meterhouse.body"
@@ -45,7 +45,7 @@ def _in_digits(value: Any) -> Any:
         return {name: _in_digits(item) for name, item in value.items()}
     if isinstance(value, list):
         return [_in_digits(item) for item in value]
-    return msgspec.Raw(digits(value).encode()) if isinstance(value, Decimal) else value
+    return msgspec.Raw(format(value, "f").encode()) if isinstance(value, Decimal) else value
 
 
 class JsonReply(Response):

@@ -122,7 +122,7 @@ async def _step(connection: AsyncConnection, run: RowMapping, services: Services
     await run_store.keep_progress(connection, account_id, run_id, values)
     await run_store.add_outputs(connection, account_id, run_id, progress.outputs)
     await run_store.add_log(connection, account_id, run_id, progress.log, now)
-    await add_records(connection, account_id, progress.sent, now, awaits_stream=False)
+    await add_records(connection, account_id, progress.sent, clock.now(), awaits_stream=False)
 
 
 def _slice_size(graph: Graph, state: Mapping[str, Any]) -> int:
