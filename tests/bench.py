@@ -1,6 +1,7 @@
 """`make bench`: the hot paths on this machine, beside the limits that they can be compared with, in one run.
 
-Server, Postgres, Redis and load share the machine: trust the ratios more than the figures.
+Server, Postgres, Redis and load share the machine: trust the ratios more than the figures. Names of cases as arguments
+choose some of them: `python -m tests.bench stream`.
 """
 
 import json
@@ -15,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
+import psutil
 import psycopg
 
 from meterhouse import embedded
@@ -25,6 +27,8 @@ from .load import http_request, measure
 SECONDS = 4
 BATCHES = 200
 BATCH = 1_000
+STREAM_RECORDS = 1_000_000
+STREAM_METERS = 300
 GENEROUS = {"requests": 100_000_000, "window_seconds": 1, "burst": 10_000_000}
 
 BARE = """
@@ -60,7 +64,10 @@ def make_events(seed: int) -> list[dict]:
 
 
 class Bench:
-    def __init__(self, base_url: str, address: tuple[str, int], database_url: str, credentials: dict) -> None:
+    def __init__(
+        self, base_url: str, address: tuple[str, int], database_url: str, credentials: dict, folder: Path
+    ) -> None:
+        self.credentials, self.folder = credentials, folder
         self.base_url, self.address, self.database_url = base_url, address, database_url
         self.api_key = credentials["apiKey"]
         form = {name: credentials[name] for name in ("audience",)} | {
@@ -164,7 +171,60 @@ class Bench:
                     times.append(time.perf_counter() - started)
                 say(what, f"{sorted(times)[2] * 1000:.1f} ms")
 
-    def bare(self, folder: Path) -> None:
+    def stream(self) -> None:
+        """The stream that every installation has: its collector is full when the clock starts."""
+        headers = {"Authorization": f"Bearer {self.token}"}
+        with httpx.Client(base_url=self.base_url, headers=headers, timeout=60) as client:
+            self.make_meters(client)
+            streams = client.get("/stream-management/v1/streams").json()["streams"]
+            runs = f"/stream-management/v1/streams/{streams[0]['id']}"
+            client.post(f"{runs}/undeploy").raise_for_status()
+            self.fill_inbox()
+            run_id = client.post(f"{runs}/deploy").json()["runId"]
+            began, memory, done = time.perf_counter(), [], 0
+            while done < STREAM_RECORDS:
+                time.sleep(0.5)
+                done = client.get(f"{runs}/runs/{run_id}").json()["nodes"].get("meter", {"in": 0})["in"]
+                memory.append(self.worker_memory())
+            seconds = time.perf_counter() - began
+            values = [meter["value"] for meter in client.get("/usage-metering/v1/meters?limit=100").json()["meters"]]
+        assert set(values) <= {STREAM_RECORDS // STREAM_METERS, STREAM_RECORDS // STREAM_METERS + 1}, values
+        say(
+            f"stream: {STREAM_RECORDS:,} sends move {STREAM_METERS} meters",
+            f"{STREAM_RECORDS / seconds:,.0f} records/s",
+        )
+        quarters = [memory[len(memory) * part // 4] for part in range(4)] + [memory[-1]]
+        say("  memory of the worker meanwhile, MB", " ".join(f"{one >> 20}" for one in quarters))
+
+    def make_meters(self, client: httpx.Client) -> None:
+        schedule = {"minute": "0", "hour": "0", "day": "1", "month": "*", "weekday": "*"}
+        kind = {"name": "bench", "aggregation": {"type": "sum"}, "unit": "calls", "timezone": "Etc/UTC"}
+        kind |= {"resetSchedule": schedule}
+        type_id = client.post("/usage-metering/v1/meter-types", json=kind).raise_for_status().json()["id"]
+        meter = {"meterKey": self.credentials["meterKey"], "meterTypeId": type_id}
+        for user in range(STREAM_METERS):
+            client.post("/usage-metering/v1/meters", json=meter | {"userId": f"user-{user}"}).raise_for_status()
+
+    def fill_inbox(self) -> None:
+        statement = """
+            INSERT INTO inbox (account_id, collector_id, seq, ingestion_id, received_at, data)
+            SELECT %s, %s, nextval('inbox_seq'), gen_random_uuid(), now(),
+                format('{"userId": "user-%%s", "value": 1, "region": "r%%s"}', n %% %s, n %% 5)
+            FROM generate_series(1, %s) n
+        """
+        ids = (self.credentials["accountId"], self.credentials["collectorId"])
+        with psycopg.connect(self.database_url, autocommit=True) as database:
+            database.execute(statement, (*ids, STREAM_METERS, STREAM_RECORDS))
+            database.execute("ANALYZE inbox")
+
+    def worker_memory(self) -> int:
+        """Resident bytes of the worker alone: the process in which scripts run is another."""
+        (server,) = (one for one in psutil.Process().children() if "serve" in one.cmdline())
+        (worker,) = (one for one in server.children() if "worker" in one.cmdline())
+        return int(worker.memory_info().rss)
+
+    def bare(self) -> None:
+        folder = self.folder
         (folder / "bare.py").write_text(BARE)
         port = free_port()
         command = [
@@ -188,7 +248,10 @@ class Bench:
             server.terminate()
 
 
-def main() -> None:
+CASES = ("single_events", "send_data", "bare", "batches", "copy", "queries", "stream")
+
+
+def main(chosen: list[str]) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder, port = Path(name), free_port()
         limits = dict.fromkeys(("ingest_events", "send_data"), GENEROUS)
@@ -209,16 +272,13 @@ def main() -> None:
             servers = embedded.running(data_dir)
             assert servers is not None
             url = (servers.database_url or "").replace("+psycopg", "")
-            bench = Bench(base_url, ("127.0.0.1", port), url, json.loads((data_dir / "credentials.json").read_text()))
+            credentials = json.loads((data_dir / "credentials.json").read_text())
+            bench = Bench(base_url, ("127.0.0.1", port), url, credentials, folder)
             print(f"Meterhouse on {os.cpu_count()} cores, {time.strftime('%Y-%m-%d')}:")
-            bench.single_events()
-            bench.send_data()
-            bench.bare(folder)
-            bench.batches()
-            bench.copy()
-            bench.queries()
+            for case in chosen or CASES:
+                getattr(bench, case)()
             server.terminate()
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

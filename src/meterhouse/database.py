@@ -40,13 +40,16 @@ def make_engine(url: str, pool_size: int) -> AsyncEngine:
     )
 
 
-def _exact_json(text: str | bytes) -> Any:
-    """Numbers as they are stored: no float, and integers of any length."""
-    return json.loads(text, parse_float=Decimal, parse_int=_exact_integer)
-
-
 def _exact_integer(text: str) -> int | Decimal:
     return int(text) if len(text) < 19 else Decimal(text)
+
+
+_decoder = json.JSONDecoder(parse_float=Decimal, parse_int=_exact_integer)
+
+
+def _exact_json(text: str | bytes) -> Any:
+    """Numbers as they are stored: no float, and integers of any length."""
+    return _decoder.decode(text if isinstance(text, str) else text.decode())
 
 
 def _with_driver(url: str) -> str:

@@ -1,5 +1,7 @@
 """Streams that mean harm, in a real worker: each ends with an error that says where, and the others go on."""
 
+# ruff: noqa: F811 - the fixtures that are imported are the parameters
+
 import time
 
 import pytest
@@ -34,7 +36,7 @@ LOOKING_AHEAD = {"properties": {"v": {"pattern": "^(?=(a+)+$)"}}}
         (LOOKING_AHEAD, "aborted", "Check: a pattern of the schema takes too long"),
     ],
 )
-def test_a_pattern_that_goes_astray_ends_and_others_go_on(client, imported, worker, schema, status, error):  # noqa: F811
+def test_a_pattern_that_goes_astray_ends_and_others_go_on(client, imported, worker, schema, status, error):
     stream_id = imported(validating(schema, "{ v: 'a'.repeat(60) + 'b' }"))["id"]
     run_id = start(client, stream_id)
     began = time.monotonic()

@@ -1,5 +1,7 @@
 """Imports that replace, and imports of documents that no stream can be made of."""
 
+# ruff: noqa: F811 - the fixtures that are imported are the parameters
+
 import json
 import uuid
 
@@ -45,7 +47,7 @@ def test_what_no_stream_can_be_made_of_is_a_bad_stream(client, document):
     assert paths_of(refused(client.post(f"{STREAMS}/import", content=body), 400)) == ["stream"]
 
 
-def test_odd_members_that_mean_nothing_to_us_come_back(client, imported):  # noqa: F811
+def test_odd_members_that_mean_nothing_to_us_come_back(client, imported):
     document = broken(
         nodes=[{"id": "a", "type": "writers/log", "schemaVersion": "x", "name": 7, "params": None}], edges=[]
     )
@@ -53,14 +55,14 @@ def test_odd_members_that_mean_nothing_to_us_come_back(client, imported):  # noq
     assert exported == document | {"tag": None}
 
 
-def test_the_deepest_document_that_can_be_read_can_be_listed_too(client, imported):  # noqa: F811
+def test_the_deepest_document_that_can_be_read_can_be_listed_too(client, imported):
     deep = json.loads("[" * 900 + "]" * 900)
     made = imported(broken(deep=deep))
     found = client.get(STREAMS, params={"name": made["name"], "collectorId": str(uuid.uuid4())})
     assert found.json() == {"streams": []}
 
 
-def test_a_function_whose_records_wait_in_data_correction_cannot_be_deleted(client, imported, worker):  # noqa: F811
+def test_a_function_whose_records_wait_in_data_correction_cannot_be_deleted(client, imported, worker):
     check = node("small", "transforms/validate", schema={"properties": {"value": {"maximum": 1}}})
     document = counting(3, check, edges=[("count", "small"), ("small", "log")])
     made = imported(document)
@@ -75,7 +77,7 @@ def test_a_function_whose_records_wait_in_data_correction_cannot_be_deleted(clie
     assert client.post(f"{STREAMS}/import", json=body).status_code == 201
 
 
-def test_a_node_that_becomes_another_function_is_named_anew(client, imported):  # noqa: F811
+def test_a_node_that_becomes_another_function_is_named_anew(client, imported):
     aggregator = node("x", "transforms/script_aggregate", groupByRules=[{"fields": ["a"]}], onTransform="1")
     meter = node("x", "transforms/meter", guidingRules=RULES)
     document = counting(1, aggregator, edges=[("count", "x")])
@@ -95,7 +97,7 @@ def test_a_node_that_becomes_another_function_is_named_anew(client, imported):  
     assert back["aggregationStores"] == first["aggregationStores"]
 
 
-def test_a_copy_of_a_stream_with_the_longest_name_gets_a_name_that_can_be_imported(client, imported):  # noqa: F811
+def test_a_copy_of_a_stream_with_the_longest_name_gets_a_name_that_can_be_imported(client, imported):
     document = counting(1) | {"name": uuid.uuid4().hex.ljust(200, "x")}
     imported(document)
     copy = imported(document, conflictStrategy="createNew")

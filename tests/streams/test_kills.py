@@ -1,5 +1,7 @@
 """A stream with everything in it, run by two workers that are killed -9 again and again, ends as if undisturbed."""
 
+# ruff: noqa: F811 - the fixtures that are imported are the parameters
+
 import random
 import subprocess
 import time
@@ -164,7 +166,7 @@ def rejected(client, stream_id):
 
 def test_totals_sessions_rejected_records_outputs_and_audit_are_those_of_an_undisturbed_run(
     client,
-    imported,  # noqa: F811
+    imported,
     workers,
 ):
     outcomes = []

@@ -1,5 +1,7 @@
 """The list of streams: by name, collector, meter key and aggregation store."""
 
+# ruff: noqa: F811 - the fixtures that are imported are the parameters
+
 import uuid
 
 import pytest
@@ -31,13 +33,13 @@ def listed(client, **params):
 
 
 @pytest.fixture
-def pair(imported, collector_id):  # noqa: F811
+def pair(imported, collector_id):
     """Two streams that read one collector, in the order of their names."""
     mark = uuid.uuid4().hex
     return [imported(collecting(collector_id, name=f"{letter} {mark}")) for letter in "AB"]
 
 
-def test_each_filter_finds_the_streams_that_it_is_about(client, pair, collector_id):  # noqa: F811
+def test_each_filter_finds_the_streams_that_it_is_about(client, pair, collector_id):
     first, second = (made["id"] for made in pair)
     assert listed(client, collectorId=collector_id) == [first, second]
     assert listed(client, collectorId=collector_id.upper()) == [first, second]
@@ -48,7 +50,7 @@ def test_each_filter_finds_the_streams_that_it_is_about(client, pair, collector_
     assert listed(client, aggregationStoreId="0" * 40) == []
 
 
-def test_filters_hold_together_and_are_paged(client, pair, collector_id):  # noqa: F811
+def test_filters_hold_together_and_are_paged(client, pair, collector_id):
     first, second = (made["id"] for made in pair)
     mark = pair[0]["name"].removeprefix("A ")
     assert listed(client, collectorId=collector_id, name=f"a {mark.upper()}") == [first]
@@ -62,8 +64,8 @@ def test_filters_hold_together_and_are_paged(client, pair, collector_id):  # noq
 
 def test_a_collector_that_only_the_deployed_version_reads_counts_until_another_is_deployed(
     client,
-    imported,  # noqa: F811
-    collector_id,  # noqa: F811
+    imported,
+    collector_id,
 ):
     made = imported(collecting(collector_id))
     client.post(f"{STREAMS}/{made['id']}/deploy").raise_for_status()
@@ -77,7 +79,7 @@ def test_a_collector_that_only_the_deployed_version_reads_counts_until_another_i
     assert (told["meterKeys"], told["aggregationStores"]) == ({}, {})
 
 
-def test_another_accounts_streams_are_not_listed(stranger, pair, collector_id):  # noqa: F811
+def test_another_accounts_streams_are_not_listed(stranger, pair, collector_id):
     assert listed(stranger, collectorId=collector_id) == []
     assert listed(stranger, meterKey=pair[0]["meterKeys"]["meter"]) == []
     assert listed(stranger, aggregationStoreId=pair[0]["aggregationStores"]["correlate"]) == []

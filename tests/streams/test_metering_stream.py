@@ -1,5 +1,7 @@
 """A stream that cleans usage and meters it, compared with a few lines of Python that do the same."""
 
+# ruff: noqa: F811 - the fixtures that are imported are the parameters
+
 import uuid
 from collections import Counter
 
@@ -125,7 +127,7 @@ def meter_of(client, meter_id):
     return exact(client.get(f"/usage-metering/v1/meters/{meter_id}").text)
 
 
-def test_sums_breakdowns_duplicates_and_rejected_records_are_those_of_a_reimplementation(client, imported, worker):  # noqa: F811
+def test_sums_breakdowns_duplicates_and_rejected_records_are_those_of_a_reimplementation(client, imported, worker):
     made = imported(cleaning_and_metering(2_500))
     meters = add_meters(client, made["meterKeys"]["meter"], made["id"])
     run = run_to_the_end(client, made["id"])
@@ -186,7 +188,7 @@ def database(installation):
         yield database
 
 
-def test_metered_and_threshold_records_have_their_members_in_order(client, imported, worker, collector_id, database):  # noqa: F811
+def test_metered_and_threshold_records_have_their_members_in_order(client, imported, worker, collector_id, database):
     rule = RULES[0] | {"ignoreCondition": True, "conditions": []}
     document = make_document(
         [

@@ -1,5 +1,7 @@
 """Sessions from end to end: sent to a collector, filled by a script, looked up by the id that the import answered."""
 
+# ruff: noqa: F811 - the fixtures that are imported are the parameters
+
 from datetime import datetime, timedelta
 
 import pytest
@@ -40,7 +42,7 @@ def correlating(collector, *rules):
 
 
 @pytest.fixture
-def deploy(client, imported, worker):  # noqa: F811
+def deploy(client, imported, worker):
     deployed = []
 
     def run(document):
@@ -67,7 +69,7 @@ def test_a_session_that_is_still_filled_is_found_and_after_its_flush_it_is_not(
     client,
     stranger,
     deploy,
-    collector_id,  # noqa: F811
+    collector_id,
 ):
     made, run_id = deploy(correlating(collector_id, ("customer", "order")))
     (store_id,) = made["aggregationStores"].values()
@@ -96,7 +98,7 @@ def test_a_session_that_is_still_filled_is_found_and_after_its_flush_it_is_not(
     assert lookup(client, store_id, "customer123", "other").json()["meta"]["count"] == 1
 
 
-def test_a_replacing_import_keeps_the_store_and_its_sessions(client, deploy, imported, collector_id):  # noqa: F811
+def test_a_replacing_import_keeps_the_store_and_its_sessions(client, deploy, imported, collector_id):
     document = correlating(collector_id, ("customer",))
     made, _ = deploy(document)
     (store_id,) = made["aggregationStores"].values()

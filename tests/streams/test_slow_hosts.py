@@ -1,5 +1,7 @@
 """A host that does not answer holds up its own stream and nobody else, nor a worker that is told to stop."""
 
+# ruff: noqa: F811 - the fixtures that are imported are the parameters
+
 import json
 import os
 import socket
@@ -101,7 +103,7 @@ def calling(count=1, host=SLOW):
 
 
 @pytest.fixture
-def stuck(client, imported):  # noqa: F811
+def stuck(client, imported):
     """Starts a stream that calls the slow host; it is undeployed in the end."""
     runs = []
 
@@ -115,7 +117,7 @@ def stuck(client, imported):  # noqa: F811
         client.post(f"{STREAMS}/{stream_id}/undeploy")
 
 
-def test_other_streams_of_the_worker_go_on(client, imported, hanging, start_worker, stuck, collector_id):  # noqa: F811
+def test_other_streams_of_the_worker_go_on(client, imported, hanging, start_worker, stuck, collector_id):
     for _ in range(3):
         stuck(count=20)
     start_worker()
@@ -136,7 +138,7 @@ def test_a_stream_that_waits_for_a_host_is_undeployed_at_once_and_ends_with_its_
     hanging,
     start_worker,
     stuck,
-    imported,  # noqa: F811
+    imported,
 ):
     stream_id, run_id = stuck(count=200)
     start_worker()

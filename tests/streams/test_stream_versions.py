@@ -1,5 +1,7 @@
 """Versions of a stream: autosaved by each import, tagged, deployed, deleted."""
 
+# ruff: noqa: F811 - the fixtures that are imported are the parameters
+
 import uuid
 
 import pytest
@@ -9,7 +11,7 @@ from tests.tenants import make_tenant, paths_of, refused
 
 
 @pytest.fixture
-def save(client, imported):  # noqa: F811
+def save(client, imported):
     """Each call is an edit: an import that replaces what has the same name."""
     name = f"Versions {uuid.uuid4()}"
 

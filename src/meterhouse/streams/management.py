@@ -13,7 +13,7 @@ from meterhouse.database import Transaction
 from meterhouse.errors import ConflictError, NotFoundError
 from meterhouse.paging import Page
 from meterhouse.rules.instants import format_milliseconds
-from meterhouse.streams import correction_store, run_store, store
+from meterhouse.streams import correction_store, retention_store, run_store, store
 from meterhouse.streams.function import REAL_TIME
 from meterhouse.streams.imports import describe, read_import
 from meterhouse.streams.imports import import_stream as import_document
@@ -62,6 +62,7 @@ async def delete_stream(stream_id: StreamId, caller: Admitted, connection: Trans
         raise ConflictError("the stream has records in Data correction: requeue or delete them first")
     if await any_deliveries(connection, Owner(caller.account_id, "stream", stream_id)):
         raise ConflictError("the stream has records that are not delivered yet: retry or delete what is parked")
+    await retention_store.forget_memory(connection, caller.account_id, stream_id)
     return JsonReply({"deletedCount": await store.delete_stream(connection, caller.account_id, stream_id)})
 
 

@@ -120,7 +120,7 @@ async def _step(connection: AsyncConnection, run: RowMapping, services: Services
         values |= {"status": "completed", "ended_at": clock.now()}
     account_id, run_id = run["account_id"], run["id"]
     await run_store.keep_progress(connection, account_id, run_id, values)
-    await run_store.add_outputs(connection, account_id, run_id, progress.outputs)
+    await run_store.add_outputs(connection, account_id, run_id, progress.outputs, now)
     await run_store.add_log(connection, account_id, run_id, progress.log, now)
     await add_records(connection, account_id, progress.sent, clock.now(), awaits_stream=False)
 

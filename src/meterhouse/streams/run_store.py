@@ -18,6 +18,9 @@ from meterhouse.tables import collector_reads, inbox, stream_log, stream_nodes, 
 
 LONG_STEP_MILLISECONDS = 2_000
 
+MAX_SLICE_BYTES = 2 * 1024 * 1024
+"""Of what was sent: small objects, of which a text may have very many, take a hundred times as much memory."""
+
 _r = stream_runs.c
 
 
@@ -116,13 +119,12 @@ async def list_lines(
 
 
 async def add_outputs(
-    connection: AsyncConnection, account_id: UUID, run_id: UUID, reached: Sequence[tuple[str, Any]]
+    connection: AsyncConnection, account_id: UUID, run_id: UUID, reached: Sequence[tuple[str, Any]], now: datetime
 ) -> None:
+    """`reached`: node id and payload."""
     if reached:
-        rows = [
-            {"account_id": account_id, "run_id": run_id, "node_id": node_id, "payload": payload}
-            for node_id, payload in reached
-        ]
+        own = {"account_id": account_id, "run_id": run_id, "reached_at": now}
+        rows = [own | {"node_id": node_id, "payload": payload} for node_id, payload in reached]
         await connection.execute(insert(stream_outputs), rows)
 
 
@@ -168,19 +170,23 @@ async def read_inbox(
 ) -> Sequence[RowMapping]:
     """What the stream has not read yet, in arrival order; it counts as read with this transaction.
 
-    `run`: account, stream and run.
+    `run`: account, stream and run. Ends with the row that passes MAX_SLICE_BYTES.
     """
     account_id, stream_id, run_id = run
     c, r = inbox.c, collector_reads.c
     here = and_(r.account_id == account_id, r.stream_id == stream_id, r.collector_id == collector_id)
     position = (await connection.execute(select(func.max(r.last_seq)).where(here))).scalar_one()
     unread = c.seq > (-1 if position is None else position)
-    statement = (
-        select(c.seq, c.ingestion_id, c.data)
+    next_ones = (
+        select(c.seq, c.ingestion_id, c.data, func.octet_length(c.data).label("size"))
         .where(c.account_id == account_id, c.collector_id == collector_id, unread)
         .order_by(c.seq)
         .limit(limit)
+        .subquery()
     )
+    size_before = func.sum(next_ones.c.size).over(order_by=next_ones.c.seq) - next_ones.c.size
+    sized = select(next_ones, size_before.label("size_before")).subquery()
+    statement = select(sized).where(sized.c.size_before < MAX_SLICE_BYTES).order_by(sized.c.seq)
     rows = (await connection.execute(statement)).mappings().all()
     if rows:
         keys = {"account_id": account_id, "stream_id": stream_id, "collector_id": collector_id, "run_id": run_id}

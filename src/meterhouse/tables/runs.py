@@ -74,6 +74,7 @@ stream_runs = Table(
     Index("stream_runs_by_stream_idx", "account_id", "stream_id", "started_at"),
     # Across accounts: workers step everybody's runs.
     Index("stream_runs_next_step_idx", "next_step_at", postgresql_where=text("status = 'running'")),
+    Index("stream_runs_ended_at_idx", "ended_at", postgresql_where=text("ended_at IS NOT NULL")),
 )
 
 
@@ -90,8 +91,15 @@ def _of_run() -> list[Column[object] | PrimaryKeyConstraint | ForeignKeyConstrai
     ]
 
 
-# The records that reached each writer.
-stream_outputs = Table("stream_outputs", metadata, *_of_run(), Column("payload", JSON, nullable=False))
+# The records that reached each writer. These and the log are deleted by their age, across accounts.
+stream_outputs = Table(
+    "stream_outputs",
+    metadata,
+    *_of_run(),
+    Column("payload", JSON, nullable=False),
+    instant("reached_at"),
+    Index("stream_outputs_reached_at_idx", "reached_at"),
+)
 
 stream_log = Table(
     "stream_log",
@@ -100,6 +108,7 @@ stream_log = Table(
     Column("level", Text, nullable=False),
     Column("message", Text, nullable=False),
     instant("logged_at"),
+    Index("stream_log_logged_at_idx", "logged_at"),
 )
 
 # What each run has read of a collector. A stream goes on behind the last of all its runs.

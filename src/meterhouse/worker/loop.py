@@ -4,6 +4,7 @@ What fails is reported and tried again. What takes too long when the worker stop
 """
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -87,6 +88,10 @@ async def work(settings: Settings, *, stop_with_parent: bool) -> None:
     due = dict.fromkeys(JOBS, monotonic())
     try:
         await require_current_schema(engine)
+        # What lives as long as the process needs no look by the collector of garbage, nor does all that a slice makes.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 50, 100)
         _log.info("the worker is running")
         rounds = [_Rounds("closing periods", close_periods), _Rounds("deliveries", deliver)]
         stepping = _Rounds("a step of a stream", step_streams)

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from meterhouse.errors import BadRequestError
 from meterhouse.streams.function import INGESTION, Node, Record, Step, StreamError
-from meterhouse.streams.run_store import read_inbox
+from meterhouse.streams.run_store import MAX_SLICE_BYTES, read_inbox
 from meterhouse.wire import decode_json
 
 
@@ -26,7 +26,7 @@ class OnlineCollector:
         for row in rows:
             for payload in payloads(decode_json(row["data"].encode())):
                 step.emit(Record(payload, {INGESTION: str(row["ingestion_id"])}))
-        return len(rows) == limit
+        return len(rows) == limit or sum(row["size"] for row in rows) >= MAX_SLICE_BYTES
 
     async def handle(self, records: Sequence[Record], step: Step) -> None:
         """What is sent in again goes on as it is."""

@@ -1,4 +1,4 @@
-"""versions kept while deployed"""
+"""versions kept while deployed, retention by age"""
 
 from hashlib import sha1
 
@@ -12,6 +12,16 @@ depends_on = None
 
 
 def upgrade() -> None:
+    op.add_column(
+        "stream_outputs",
+        sa.Column("reached_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+    )
+    op.alter_column("stream_outputs", "reached_at", server_default=None)
+    op.create_index("stream_outputs_reached_at_idx", "stream_outputs", ["reached_at"])
+    op.create_index("stream_log_logged_at_idx", "stream_log", ["logged_at"])
+    op.create_index(
+        "stream_runs_ended_at_idx", "stream_runs", ["ended_at"], postgresql_where=sa.text("ended_at IS NOT NULL")
+    )
     op.add_column("streams", sa.Column("stop_before", sa.DateTime(timezone=True), nullable=True))
     _index_autosaved("tag IS NULL AND NOT deployed")
     _correct_store_ids()
@@ -28,6 +38,9 @@ def downgrade() -> None:
     )
     _index_autosaved("tag IS NULL")
     op.drop_column("streams", "stop_before")
+    op.drop_index("stream_runs_ended_at_idx", table_name="stream_runs")
+    op.drop_index("stream_log_logged_at_idx", table_name="stream_log")
+    op.drop_column("stream_outputs", "reached_at")
 
 
 def _index_autosaved(which: str) -> None:
