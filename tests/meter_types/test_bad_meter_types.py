@@ -164,6 +164,12 @@ def test_a_body_that_is_no_proper_object_is_refused(untouched, kept, content):
     assert everything(untouched) == [kept]
 
 
+@pytest.mark.parametrize("field", ["category", "description", "externalRef", "name", "timezone", "unit"])
+def test_a_lone_surrogate_is_refused_by_the_name_of_its_member(untouched, kept, field):
+    content = f'{{"{field}": "a \\udfff"}}'
+    assert_names(refused(untouched.client.patch(f"/meter-types/{kept['id']}", content=content)), field)
+
+
 def test_an_update_without_members_is_refused(untouched, kept):
     refused(untouched.patch(f"/meter-types/{kept['id']}", {}))
     assert everything(untouched) == [kept]

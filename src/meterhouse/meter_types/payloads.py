@@ -14,6 +14,7 @@ from sqlalchemy import RowMapping
 from meterhouse.errors import BadRequestError
 from meterhouse.rules.instants import parse_instant
 from meterhouse.rules.periods import check_field, schedule_of
+from meterhouse.rules.storable import storable
 from meterhouse.rules.thresholds import Threshold
 from meterhouse.rules.windows import find_zone
 
@@ -37,13 +38,13 @@ _encode = msgspec.json.Encoder(decimal_format="number").encode
 def _line(text: str) -> str:
     if _CONTROL.search(text):
         raise ValueError("must not contain control characters")
-    return text
+    return storable(text)
 
 
 def _prose(text: str) -> str:
     if _CONTROL_BUT_BREAKS.search(text):
         raise ValueError("must not contain control characters other than tabs and line breaks")
-    return text
+    return storable(text)
 
 
 def _name(text: str) -> str:
