@@ -97,7 +97,6 @@ _SAID_BY_CODE = {
 }
 _DIFFERENT = {
     ("lookup_aggregation_session", "id", "minLength"),
-    ("list_streams", "name", "maxLength"),
     *(
         (row, "tag", f"{side}Length")
         for row in ("deploy_stream", "start_stream", "import_stream")

@@ -37,6 +37,7 @@ ALTERNATIVES = {
     *("CredentialsInBody", "CredentialsInHeader", "NewAbsoluteThreshold", "NewPercentageThreshold"),
     *("MeterCreateById", "MeterCreateByExternalRef", "MeterCreateByMeterTypeExternalRef"),
     *("OAuth2Secret", "BasicSecret", "BearerSecret", "PayloadCorrection", "MembersCorrection"),
+    *("ValueMeterCreate", "CountMeterCreate", "ZuploCountMeterCreate"),
     *("RecordIds", "RecordsById", "OpenRecordsByFilter", "OpenRecordFilter", "RecordsByFilter"),
 }
 

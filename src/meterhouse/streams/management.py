@@ -4,6 +4,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Path, Query, Request
+from pydantic import AfterValidator
 from sqlalchemy import RowMapping
 from starlette.responses import Response
 
@@ -13,8 +14,9 @@ from meterhouse.database import Transaction
 from meterhouse.errors import ConflictError, NotFoundError
 from meterhouse.paging import Page
 from meterhouse.rules.instants import format_milliseconds
+from meterhouse.rules.storable import storable
 from meterhouse.streams import correction_store, run_store, store
-from meterhouse.streams.imports import describe, read_import
+from meterhouse.streams.imports import MAX_NAME, describe, read_import
 from meterhouse.streams.imports import import_stream as import_document
 from meterhouse.tables import stream_log, stream_outputs
 from meterhouse.wire import JsonReply, decode_json, read_body
@@ -32,9 +34,12 @@ async def import_stream(request: Request, caller: Admitted, connection: Transact
     return JsonReply(await import_document(connection, caller.account_id, wanted, clock.now()), 201)
 
 
+NamePart = Annotated[Annotated[str, AfterValidator(storable)] | None, Query(max_length=MAX_NAME)]
+
+
 @router.get("")
 async def list_streams(
-    caller: Admitted, connection: Transaction, page: Annotated[Page, Query()], name: str | None = None
+    caller: Admitted, connection: Transaction, page: Annotated[Page, Query()], name: NamePart = None
 ) -> Response:
     rows = await store.list_streams(connection, caller.account_id, name, page)
     return JsonReply({"streams": [_stream_json(row) for row in rows]})
