@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint bench lock clean
+.PHONY: help serve test lint bench strangers lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -23,6 +23,10 @@ lint: $(VENV)/ready  ## style, types and layer rules
 
 bench: $(VENV)/ready  ## measure the hot paths on this machine
 	$(BIN)/python -m tests.bench
+
+strangers: $(VENV)/ready  ## lint openapi/ and let other people's clients complete a tour (needs node and npm)
+	npx --yes @redocly/cli@2.77.0 lint openapi/*.yaml
+	$(BIN)/python -m tests.strangers
 
 COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
 

@@ -34,6 +34,7 @@ ALTERNATIVES = {
     *("CredentialsInBody", "CredentialsInHeader", "NewAbsoluteThreshold", "NewPercentageThreshold"),
     *("MeterCreateById", "MeterCreateByExternalRef", "MeterCreateByMeterTypeExternalRef"),
     *("OAuth2Secret", "BasicSecret", "BearerSecret", "SigningSecret", "PayloadCorrection", "MembersCorrection"),
+    *("ValueMeterCreate", "CountMeterCreate", "ZuploCountMeterCreate"),
     *("RecordIds", "RecordsById", "OpenRecordsByFilter", "OpenRecordFilter", "RecordsByFilter"),
 }
 

@@ -19,16 +19,34 @@ BUDGET = int(os.environ.get("CONTRACT_BUDGET", "1"))
 SEED = 1 if BUDGET == 1 else random.SystemRandom().randrange(2**31)
 
 
-@pytest.mark.parametrize("document", sorted(FOLDER.glob("*.yaml")), ids=lambda path: path.stem)
-def test_schemathesis_finds_nothing(installation, api, document: Path):
+@pytest.fixture(scope="module")
+def things(installation, api):
+    """Credentials, and ids of things that exist: what schemathesis.toml and its hooks read from the environment."""
     caller = make_caller(installation, api.base_url)
-    world = furnish(api.base_url, caller, "metering")
-    environment = os.environ | {
-        "SCHEMATHESIS_HOOKS": "tests.contract.schemathesis_hooks",
+    bucket, usage_engine = (furnish(api.base_url, caller, name) for name in ("metering", "usage-engine"))
+    meter = bucket.client.get("/api/v1/meters/tokens_total").json()["id"]
+    customer = bucket.client.get("/api/v1/customers/acme").json()["id"]
+    place = usage_engine.place
+    yield {
         "CONTRACT_TOKEN": caller.credentials["accessToken"],
-        "CONTRACT_PORTAL_TOKEN": world.caller.credentials["portalToken"],
-        "CONTRACT_BUCKET": world.headers["X-Bucket-Id"],
+        "CONTRACT_PORTAL_TOKEN": bucket.caller.credentials["portalToken"],
+        "CONTRACT_BUCKET": bucket.headers["X-Bucket-Id"],
+        "CONTRACT_METER": meter,
+        "CONTRACT_CUSTOMER": customer,
+        "CONTRACT_METER_TYPE": place("/usage-metering/v1/meter-types/{id}"),
+        "CONTRACT_USER_METER": place("/usage-metering/v1/meters/{id}"),
+        "CONTRACT_COLLECTOR": place("/online-collection/v1/collectors/{id}"),
+        "CONTRACT_INGESTION": place("/online-collection/v1/collectors/{id}/ingestions/{ingestionId}"),
+        "CONTRACT_STREAM": place("/stream-management/v1/streams/{id}"),
+        "CONTRACT_RUN": place("/stream-management/v1/streams/{id}/runs/{runId}"),
     }
+    usage_engine.close()
+    bucket.close()
+
+
+@pytest.mark.parametrize("document", sorted(FOLDER.glob("*.yaml")), ids=lambda path: path.stem)
+def test_schemathesis_finds_nothing(api, things, document: Path):
+    environment = os.environ | things | {"SCHEMATHESIS_HOOKS": "tests.contract.schemathesis_hooks"}
     command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(HERE / "schemathesis.toml")]
     run = ["run", str(document), "--url", api.base_url, "--seed", str(SEED), "--max-examples", str(EXAMPLES * BUDGET)]
     repeatable = ["--generation-deterministic"] if BUDGET == 1 else ["--generation-database", "none"]
@@ -40,5 +58,4 @@ def test_schemathesis_finds_nothing(installation, api, document: Path):
         text=True,
         check=False,
     )
-    world.close()
     assert done.returncode == 0, f"seed {SEED}\n{done.stdout[-20_000:]}\n{done.stderr[-5_000:]}"

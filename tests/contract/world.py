@@ -83,6 +83,9 @@ class World:
         """What is limited in number does not outlive the world."""
         self._mine.append(path)
 
+    def place(self, place: str) -> str:
+        return self._places[place]
+
     def post(self, path: str, body: object) -> dict:
         return self.client.post(path, json=body).raise_for_status().json()
 

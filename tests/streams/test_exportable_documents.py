@@ -34,3 +34,32 @@ def test_what_is_null_or_just_fits_is_kept(client):
     assert answer.status_code == 201, answer.text
     exported = client.get(f"{STREAMS}/{answer.json()['id']}/export").json()
     assert exported == document | {"tag": None}
+
+
+def with_edge(**members):
+    document = counting(1)
+    document["edges"] = [document["edges"][0] | members]
+    return document
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        counting(1) | {"edges": [7]},
+        with_edge(**{"from": {}}),
+        with_edge(to=["log"]),
+        with_edge(to=None),
+        with_edge(output={}),
+        with_node(params=[1]),
+        with_node(params="text"),
+        with_node(schemaVersion="one"),
+        with_node(schemaVersion={"major": 1}),
+    ],
+)
+def test_a_graph_that_cannot_be_read_is_refused(client, document):
+    assert paths_of(refused(client.post(f"{STREAMS}/import", json={"stream": document}), 400)) == ["stream"]
+
+
+@pytest.mark.parametrize("name", ["x" * 201, "a\0b"])
+def test_a_name_that_no_stream_can_have_is_refused(client, name):
+    assert paths_of(refused(client.get(STREAMS, params={"name": name}), 400)) == ["name"]
