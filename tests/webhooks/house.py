@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import psycopg
 
-from meterhouse.__main__ import _parser
+from meterhouse.__main__ import make_parser
 from meterhouse.settings import read_settings
 from tests.conftest import COMMAND, Api, Installation, free_port
 from tests.usage_engine import Account, created, make_schedule, ok, open_account
@@ -28,7 +28,7 @@ class Commands(Installation):
     """Runs the operator's commands in this process: accounts are made for every test."""
 
     def run(self, *arguments: str) -> dict:
-        parsed = _parser().parse_args([*arguments, "--json"])
+        parsed = make_parser().parse_args([*arguments, "--json"])
         return asyncio.run(parsed.run(parsed, read_settings(self.environment)))
 
 
