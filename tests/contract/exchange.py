@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 from urllib.parse import parse_qsl, unquote_plus, urlsplit
 
@@ -122,7 +123,7 @@ class Contract:
         if not media_type.endswith("json"):
             return
         try:
-            value = json.loads(exchange.body)
+            value = json.loads(exchange.body, parse_float=Decimal)
         except ValueError as error:
             yield f"is not JSON: {error}"
             return
@@ -180,7 +181,8 @@ class Contract:
         if schema is None:
             yield f"the media type {content_type!r} is not documented"
             return
-        value = dict(parse_qsl(body.decode())) if media_type.endswith("urlencoded") else json.loads(body)
+        is_form = media_type.endswith("urlencoded")
+        value = dict(parse_qsl(body.decode())) if is_form else json.loads(body, parse_float=Decimal)
         yield from (f"body: {fault}" for fault in self.schemas[schema.document.name].faults(schema, value))
         self._note_members(schema, value)
 

@@ -35,6 +35,7 @@ def things(installation, api):
         "CONTRACT_CUSTOMER": customer,
         "CONTRACT_METER_TYPE": place("/usage-metering/v1/meter-types/{id}"),
         "CONTRACT_USER_METER": place("/usage-metering/v1/meters/{id}"),
+        "CONTRACT_WEBHOOK": place("/usage-metering/v1/webhooks/{id}"),
         "CONTRACT_COLLECTOR": place("/online-collection/v1/collectors/{id}"),
         "CONTRACT_INGESTION": place("/online-collection/v1/collectors/{id}/ingestions/{ingestionId}"),
         "CONTRACT_STREAM": place("/stream-management/v1/streams/{id}"),
