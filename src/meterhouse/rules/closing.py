@@ -84,7 +84,7 @@ def _end(meter: Meter, end: datetime, after: datetime, now: datetime, closing: C
         if meter.meter_meta_data or not over:
             closing.sent.append(_statement(meter, now))
         meter.thresholds = [_armed(threshold) for threshold in meter.thresholds]
-    except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError) as error:
+    except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RecursionError) as error:
         raise CannotCloseError(str(error) or type(error).__name__) from error
     closing.meter_ends = meter.delete_on_reset
     meter.period_start, meter.period_end = end, next_end
