@@ -12,7 +12,7 @@ from meterhouse.rules.usage import Json, Meter, metered_record
 from meterhouse.rules.windows import TZ_VERSION, find_zone
 
 MAX_AT_ONCE = 1_000
-"""Periods of one meter in one transaction: one of every minute, after a year without a worker, has half a million."""
+"""Periods of one meter at once: one of every minute, after a year without a worker, has half a million."""
 
 SHORTEST = timedelta(milliseconds=1)
 """A period: instants are told in milliseconds, and two periods must not seem to be one."""
@@ -52,10 +52,10 @@ class Closing:
     more: bool = False
 
 
-def close_due(meter: Meter, now: datetime, missed: Missed) -> Closing:
-    """Ends every period that is over. CannotCloseError."""
+def close_due(meter: Meter, now: datetime, missed: Missed, limit: int = MAX_AT_ONCE) -> Closing:
+    """Ends every period that is over, up to `limit` of them. CannotCloseError."""
     closing = Closing()
-    for _ in range(MAX_AT_ONCE):
+    for _ in range(limit):
         if meter.period_end > now:
             return closing
         after = now if missed == "collapse" else meter.period_end
