@@ -10,6 +10,7 @@ import random
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -23,13 +24,23 @@ from meterhouse import embedded
 
 from .conftest import COMMAND, free_port
 from .load import http_request, measure
+from .sandbox import copy_meter
 
 SECONDS = 4
 BATCHES = 200
 BATCH = 1_000
 STREAM_RECORDS = 1_000_000
 STREAM_METERS = 300
+METERS = 100_000
 GENEROUS = {"requests": 100_000_000, "window_seconds": 1, "burst": 10_000_000}
+
+DAILY = {
+    "name": "Bench",
+    "unit": "GB",
+    "aggregation": {"type": "sum"},
+    "timezone": "Etc/UTC",
+    "resetSchedule": {"minute": "0", "hour": "0", "day": "*", "month": "*", "weekday": "*"},
+}
 
 BARE = """
 async def app(scope, receive, send):
@@ -171,6 +182,38 @@ class Bench:
                     times.append(time.perf_counter() - started)
                 say(what, f"{sorted(times)[2] * 1000:.1f} ms")
 
+    def periods(self) -> None:
+        """All meters are due at once. Beside the server's worker a second one, killed -9 every two seconds."""
+        self.mark = "meanwhile"
+        with psycopg.connect(self.database_url, autocommit=True) as database:
+            kind = self.call("/usage-metering/v1/meter-types", DAILY)
+            meter = self.call("/usage-metering/v1/meters", {"meterKey": "k", "userId": "u", "meterTypeId": kind["id"]})
+            copy_meter(database, meter["id"], METERS - 1)
+            end, killed = "date_trunc('day', now())", threading.Event()
+            killer = threading.Thread(target=kill_workers, args=(self.environment, killed))
+            killer.start()
+            database.execute(f"UPDATE meters SET period_start = {end} - interval '1 day', period_end = {end}")
+            database.execute("UPDATE meters SET close_at = period_end")
+            started = time.perf_counter()
+            report = measure(self.address, self.event, rate=200, seconds=METERS / 10_000)
+            while database.execute("SELECT count(*) FROM meters WHERE close_at <= now()").fetchone()[0]:
+                time.sleep(0.05)
+            seconds = time.perf_counter() - started
+            killed.set()
+            killer.join()
+            counts = database.execute("SELECT count(*), count(DISTINCT meter_id) FROM metered_records").fetchone()
+            assert counts == (METERS, METERS), counts
+        say(f"closing the periods of {METERS:,} meters, two workers, one killed again and again", f"{seconds:.1f} s")
+        say("  the same", f"{METERS / seconds:,.0f} meters/s")
+        say(
+            "  events meanwhile, at 200 requests/s",
+            f"p50 {report.milliseconds(50):.1f} ms, p99 {report.milliseconds(99):.1f} ms",
+        )
+
+    def call(self, path: str, body: dict) -> dict:
+        headers = {"Authorization": f"Bearer {self.token}"}
+        return httpx.post(f"{self.base_url}{path}", json=body, headers=headers).raise_for_status().json()
+
     def stream(self) -> None:
         """The stream that every installation has: its collector is full when the clock starts."""
         headers = {"Authorization": f"Bearer {self.token}"}
@@ -187,7 +230,12 @@ class Bench:
                 done = client.get(f"{runs}/runs/{run_id}").json()["nodes"].get("meter", {"in": 0})["in"]
                 memory.append(self.worker_memory())
             seconds = time.perf_counter() - began
-            values = [meter["value"] for meter in client.get("/usage-metering/v1/meters?limit=100").json()["meters"]]
+            values = [
+                meter["value"]
+                for meter in client.get(
+                    "/usage-metering/v1/meters", params={"limit": 100, "meterKey": self.credentials["meterKey"]}
+                ).json()["meters"]
+            ]
         assert set(values) <= {STREAM_RECORDS // STREAM_METERS, STREAM_RECORDS // STREAM_METERS + 1}, values
         say(
             f"stream: {STREAM_RECORDS:,} sends move {STREAM_METERS} meters",
@@ -248,7 +296,15 @@ class Bench:
             server.terminate()
 
 
-CASES = ("single_events", "send_data", "bare", "batches", "copy", "queries", "stream")
+CASES = ("single_events", "send_data", "bare", "batches", "copy", "queries", "periods", "stream")
+
+
+def kill_workers(environment: dict, stop: threading.Event) -> None:
+    """One after the other."""
+    while not stop.is_set():
+        with subprocess.Popen([*COMMAND, "worker"], env=environment, stderr=subprocess.DEVNULL) as worker:
+            stop.wait(2)
+            worker.kill()
 
 
 def main(chosen: list[str]) -> None:
@@ -275,6 +331,10 @@ def main(chosen: list[str]) -> None:
             credentials = json.loads((data_dir / "credentials.json").read_text())
             bench = Bench(base_url, ("127.0.0.1", port), url, credentials, folder)
             print(f"Meterhouse on {os.cpu_count()} cores, {time.strftime('%Y-%m-%d')}:")
+            bench.environment = environment | {
+                "METERHOUSE_DATABASE_URL": servers.database_url,
+                "METERHOUSE_DATA_DIR": str(data_dir),
+            }
             for case in chosen or CASES:
                 getattr(bench, case)()
             server.terminate()

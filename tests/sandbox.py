@@ -248,6 +248,24 @@ def libpq(installation: Installation) -> str:
     return installation.environment["METERHOUSE_DATABASE_URL"].replace("+psycopg", "")
 
 
+def copy_meter(database: psycopg.Connection, meter_id: str, count: int) -> None:
+    """As many more, of other users."""
+    columns = [
+        row[0]
+        for row in database.execute(
+            "SELECT attname FROM pg_attribute WHERE attrelid = 'meters'::regclass AND attnum > 0 AND NOT attisdropped"
+        )
+    ]
+    own = {"id": "gen_random_uuid()", "user_id": "'user ' || n"}
+    selected = ", ".join(own.get(name, f"m.{name}") for name in columns)
+    database.execute(
+        f"INSERT INTO meters ({', '.join(columns)}) SELECT {selected} FROM meters AS m, generate_series(1, {count}) AS n"
+        " WHERE m.id = %s",
+        (meter_id,),
+    )
+    database.execute("ANALYZE meters")
+
+
 @contextmanager
 def open_sandbox(installation, start_api, tmp_path_factory) -> Iterator[Sandbox]:
     """On a new database of the same server. Without a worker."""

@@ -39,19 +39,11 @@ def upgrade() -> None:
         sa.Column("period_start", sa.DateTime(timezone=True), nullable=False),
         sa.Column("record", sa.JSON(), nullable=False),
         sa.Column("recorded_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("awaits_stream", sa.Boolean(), nullable=False),
         sa.Column("statement", sa.JSON(none_as_null=True), nullable=True),
         sa.CheckConstraint("(kind = 'reset') = (statement IS NOT NULL)", name=op.f("metered_records_statement_check")),
         sa.CheckConstraint("kind IN ('reset', 'threshold')", name=op.f("metered_records_kind_check")),
         sa.ForeignKeyConstraint(["account_id"], ["accounts.account_id"], name=op.f("metered_records_account_id_fkey")),
         sa.PrimaryKeyConstraint("account_id", "record_no", name=op.f("metered_records_pkey")),
-    )
-    op.create_index(
-        "metered_records_awaits_stream_idx",
-        "metered_records",
-        ["account_id", "meter_key", "record_no"],
-        unique=False,
-        postgresql_where=sa.text("awaits_stream"),
     )
     op.create_index(
         "metered_records_reset_key",
@@ -60,6 +52,20 @@ def upgrade() -> None:
         unique=True,
         postgresql_where=sa.text("kind = 'reset'"),
     )
+    op.create_table(
+        "awaiting_records",
+        sa.Column("account_id", sa.Uuid(), nullable=False),
+        sa.Column("meter_key", sa.Text(), nullable=False),
+        sa.Column("record_no", sa.BigInteger(), nullable=False),
+        sa.Column("meter_id", sa.Uuid(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["account_id", "record_no"],
+            ["metered_records.account_id", "metered_records.record_no"],
+            name=op.f("awaiting_records_account_id_record_no_fkey"),
+        ),
+        sa.PrimaryKeyConstraint("account_id", "meter_key", "record_no", name=op.f("awaiting_records_pkey")),
+    )
+    op.create_index("awaiting_records_by_meter_idx", "awaiting_records", ["account_id", "meter_id"], unique=False)
     op.create_table(
         "webhooks",
         sa.Column("account_id", sa.Uuid(), nullable=False),
@@ -193,10 +199,8 @@ def downgrade() -> None:
     op.drop_index("deliveries_in_order_idx", table_name="deliveries")
     op.drop_table("deliveries")
     op.drop_table("webhooks")
+    op.drop_table("awaiting_records")
     op.drop_index("metered_records_reset_key", table_name="metered_records", postgresql_where=sa.text("kind = 'reset'"))
-    op.drop_index(
-        "metered_records_awaits_stream_idx", table_name="metered_records", postgresql_where=sa.text("awaits_stream")
-    )
     op.drop_table("metered_records")
     op.drop_table("metered_record_heads")
     op.drop_table("sandbox_clock")

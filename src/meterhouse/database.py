@@ -6,6 +6,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
 
+import msgspec
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
@@ -40,16 +41,15 @@ def make_engine(url: str, pool_size: int) -> AsyncEngine:
     )
 
 
-def _exact_integer(text: str) -> int | Decimal:
-    return int(text) if len(text) < 19 else Decimal(text)
-
-
-_decoder = json.JSONDecoder(parse_float=Decimal, parse_int=_exact_integer)
+_decode = msgspec.json.Decoder(float_hook=Decimal).decode
 
 
 def _exact_json(text: str | bytes) -> Any:
     """Numbers as they are stored: no float, and integers of any length."""
-    return _decoder.decode(text if isinstance(text, str) else text.decode())
+    try:
+        return _decode(text)
+    except msgspec.MsgspecError:  # an integer of thousands of digits, or half a surrogate pair
+        return json.loads(text, parse_float=Decimal, parse_int=Decimal)
 
 
 def _with_driver(url: str) -> str:

@@ -7,7 +7,7 @@ from datetime import timedelta
 import httpx
 
 from tests.conftest import TLS
-from tests.sandbox import open_sandbox, parse, until
+from tests.sandbox import copy_meter, open_sandbox, parse, until
 from tests.usage_engine import make_schedule
 
 SENDERS = 50
@@ -76,7 +76,7 @@ def test_meters_that_are_due_at_once_are_closed_once_each_though_a_worker_dies_a
         kind = customer.add_type(resetSchedule=make_schedule(day="*"))
         model = customer.add_meter(kind)
         with sandbox.database() as database:
-            copy_meter(database, model, METERS - 1)
+            copy_meter(database, model["id"], METERS - 1)
             customer.set_clock(parse(model["periodEnd"]) + SECOND)
             sandbox.start_worker()
 
@@ -104,21 +104,3 @@ def test_meters_that_are_due_at_once_are_closed_once_each_though_a_worker_dies_a
             assert rows == (METERS, METERS, 1, METERS, 1)
             ends = database.execute("SELECT DISTINCT period_start, close_error FROM meters").fetchall()
             assert ends == [(parse(model["periodEnd"]), None)]
-
-
-def copy_meter(database, model, count):
-    """As many more, of other users."""
-    columns = [
-        row[0]
-        for row in database.execute(
-            "SELECT attname FROM pg_attribute WHERE attrelid = 'meters'::regclass AND attnum > 0 AND NOT attisdropped"
-        )
-    ]
-    own = {"id": "gen_random_uuid()", "user_id": "'user ' || n"}
-    selected = ", ".join(own.get(name, f"m.{name}") for name in columns)
-    database.execute(
-        f"INSERT INTO meters ({', '.join(columns)}) SELECT {selected} FROM meters AS m, generate_series(1, {count}) AS n"
-        " WHERE m.id = %s",
-        (model["id"],),
-    )
-    database.execute("ANALYZE meters")

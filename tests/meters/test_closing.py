@@ -328,6 +328,7 @@ def test_a_meter_that_cannot_be_closed_is_postponed_and_told_and_blocks_nobody(s
 @pytest.mark.parametrize(
     ("column", "value"),
     [
+        ("custom_fields", '{"a":' * 600 + "1" + "}" * 600),
         ("thresholds", json.dumps({"no": "list"})),
         ("group_breakdowns", json.dumps([{"name": "n"}])),
         ("meter_meta_data", json.dumps([1])),
@@ -363,3 +364,13 @@ def test_a_period_that_the_outbox_has_already_is_not_closed_again(sandbox, custo
     assert (len(customer.periods(sick)), len(customer.periods(well))) == (1, 2)
     assert "metered_records_reset_key" in customer.meter(sick)["closeError"]
     ok(customer.client.delete(f"/usage-metering/v1/meters/{sick['id']}"))
+
+
+def test_what_is_nested_too_deeply_to_be_stated_is_rejected(customer, stream):
+    meter = stream.add_meter(customer.add_type())
+    for depth in (90, 300):
+        stream.send(f'{{"userId":"{meter["userId"]}","value":1,"city":{"[" * depth}{"]" * depth}}}')
+    customer.settle()
+    assert customer.meter(meter)["value"] == 1
+    [rejected] = [one for one in stream.rejected() if one["payload"]["userId"] == meter["userId"]]
+    assert "city is nested" in rejected["error"]

@@ -10,16 +10,13 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     RowMapping,
-    Select,
     Text,
     Uuid,
     and_,
-    any_,
     bindparam,
     cast,
     select,
     text,
-    update,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -41,12 +38,17 @@ _NEXT_NUMBERS = text(
 )
 _INSERT = text(
     """
-    INSERT INTO metered_records
-        (account_id, record_no, kind, meter_id, meter_key, period_start, record, recorded_at, awaits_stream, statement)
-    SELECT :account_id, record_no, kind, meter_id, meter_key, period_start, record, :now, awaits_stream, statement
-    FROM json_to_recordset(CAST(:rows AS json)) AS given
-        (record_no bigint, kind text, meter_id uuid, meter_key text, period_start timestamptz, record json,
-         awaits_stream boolean, statement json)
+    WITH stored AS (
+        INSERT INTO metered_records
+            (account_id, record_no, kind, meter_id, meter_key, period_start, record, recorded_at, statement)
+        SELECT :account_id, record_no, kind, meter_id, meter_key, period_start, record, :now, statement
+        FROM json_to_recordset(CAST(:rows AS json)) AS given
+            (record_no bigint, kind text, meter_id uuid, meter_key text, period_start timestamptz, record json,
+             statement json)
+        RETURNING account_id, meter_key, record_no, meter_id
+    )
+    INSERT INTO awaiting_records (account_id, meter_key, record_no, meter_id)
+    SELECT account_id, meter_key, record_no, meter_id FROM stored WHERE :awaits_stream
     """
 )
 
@@ -70,45 +72,47 @@ async def add_records(
             "meter_key": one.meter.meter_key,
             "period_start": one.period_start,
             "record": one.record,
-            "awaits_stream": awaits_stream,
             "statement": one.statement,
         }
         for record_no, one in enumerate(sent, first)
     ]
     values = {"account_id": account_id, "now": now, "rows": encode_plain(rows).decode()}
-    await connection.execute(_INSERT, values)
+    await connection.execute(_INSERT, values | {"awaits_stream": awaits_stream})
     await add_deliveries(connection, account_id, (first, first + len(sent) - 1), now)
+
+
+_TAKE = """
+    WITH taken AS (
+        DELETE FROM awaiting_records WHERE account_id = :account_id AND meter_key = :meter_key AND {}
+        RETURNING account_id, record_no
+    )
+    SELECT r.record FROM taken JOIN metered_records AS r USING (account_id, record_no) ORDER BY record_no
+"""
+_TAKE_OLDEST = text(
+    _TAKE.format(
+        """
+        record_no IN (SELECT record_no FROM awaiting_records WHERE account_id = :account_id
+            AND meter_key = :meter_key ORDER BY record_no LIMIT :limit FOR UPDATE)
+        """
+    )
+)
+_TAKE_OF = text(_TAKE.format("meter_id = ANY (:meter_ids)")).bindparams(bindparam("meter_ids", type_=ARRAY(Uuid)))
 
 
 async def take_awaiting(
     connection: AsyncConnection, account_id: UUID, meter_key: str, limit: int
 ) -> Sequence[dict[str, Any]]:
     """What the stream with this meter key has not seen, the oldest first; it counts as seen with this transaction."""
-    return await _take(connection, account_id, _awaiting(account_id, meter_key).order_by(_c.record_no).limit(limit))
+    values = {"account_id": account_id, "meter_key": meter_key, "limit": limit}
+    return list((await connection.execute(_TAKE_OLDEST, values)).scalars())
 
 
 async def take_awaiting_of(
     connection: AsyncConnection, account_id: UUID, meter_key: str, meter_ids: Collection[UUID]
 ) -> Sequence[dict[str, Any]]:
     """All of it, of these meters."""
-    ids = bindparam("ids", list(meter_ids), type_=ARRAY(Uuid))
-    return await _take(connection, account_id, _awaiting(account_id, meter_key).where(_c.meter_id == any_(ids)))
-
-
-def _awaiting(account_id: UUID, meter_key: str) -> Select[Any]:
-    own = (_c.account_id == account_id, _c.meter_key == meter_key, _c.awaits_stream)
-    return select(_c.record_no).where(*own).with_for_update()
-
-
-async def _take(connection: AsyncConnection, account_id: UUID, waiting: Select[Any]) -> Sequence[dict[str, Any]]:
-    statement = (
-        update(metered_records)
-        .where(_c.account_id == account_id, _c.record_no.in_(waiting))
-        .values(awaits_stream=False)
-        .returning(_c.record_no, _c.record)
-    )
-    rows = sorted((await connection.execute(statement)).all(), key=lambda row: row.record_no)
-    return [row.record for row in rows]
+    values = {"account_id": account_id, "meter_key": meter_key, "meter_ids": list(meter_ids)}
+    return list((await connection.execute(_TAKE_OF, values)).scalars())
 
 
 async def list_records(connection: AsyncConnection, account_id: UUID, after: int, limit: int) -> Sequence[RowMapping]:

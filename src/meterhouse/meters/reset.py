@@ -3,6 +3,7 @@
 import logging
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -17,12 +18,15 @@ from meterhouse.meters.usage import (
     postpone_meter,
     write_meters,
 )
-from meterhouse.rules.closing import CannotCloseError, Missed, Sent, close_due
+from meterhouse.rules.closing import MAX_AT_ONCE, CannotCloseError, Missed, Sent, close_due
 from meterhouse.rules.usage import Meter
 
 _log = logging.getLogger(__name__)
 
 BATCH = 500
+RECORDS = 2_000
+"""About as many periods end in one transaction: it stays short, and the worker's other work gets its turns."""
+
 POSTPONED = timedelta(minutes=5)
 """How long a meter rests whose period cannot be closed."""
 
@@ -30,9 +34,19 @@ POSTPONED = timedelta(minutes=5)
 _REFUSED = (DataError, IntegrityError, ProgrammingError)
 
 
-async def close_due_meters(engine: AsyncEngine, now: datetime, missed: Missed) -> int:
-    """One batch, one transaction. How many meters were due; a full batch says that there may be more."""
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """`periods`: of each meter, how many may end in this transaction."""
+
+    now: datetime
+    missed: Missed
+    periods: int = MAX_AT_ONCE
+
+
+async def close_due_meters(engine: AsyncEngine, now: datetime, missed: Missed) -> bool:
+    """One batch, one transaction. Whether there may be more to close."""
     due: list[tuple[UUID, Meter]] = []
+    more = False
     try:
         async with engine.begin() as connection:
             due = await claim_due_meters(connection, now, BATCH)
@@ -41,26 +55,28 @@ async def close_due_meters(engine: AsyncEngine, now: datetime, missed: Missed) -
                 by_account[account_id].append(meter)
             # In one order, since each account's outbox is locked to the end of the transaction.
             for account_id in sorted(by_account):
-                await _close(connection, account_id, by_account[account_id], now, missed)
+                policy = Policy(now, missed, max(RECORDS // len(due), 1))
+                more = await _close(connection, account_id, by_account[account_id], policy) or more
     except _REFUSED:
         _log.warning("a batch of periods was refused: its meters are closed one by one")
         for account_id, meter in due:
-            await _close_alone(engine, account_id, meter.id, now, missed)
-    return len(due)
+            await _close_alone(engine, account_id, meter.id, Policy(now, missed))
+    return more or len(due) == BATCH
 
 
-async def _close(
-    connection: AsyncConnection, account_id: UUID, meters: Sequence[Meter], now: datetime, missed: Missed
-) -> None:
+async def _close(connection: AsyncConnection, account_id: UUID, meters: Sequence[Meter], policy: Policy) -> bool:
+    """Whether some of the meters have more periods to close."""
+    now, more = policy.now, False
     sent: list[Sent] = []
     kept, ended = [], []
     for meter in meters:
         try:
-            closing = close_due(meter, now, missed)
+            closing = close_due(meter, now, policy.missed, min(policy.periods, MAX_AT_ONCE))
         except CannotCloseError as error:
             await _postpone(connection, account_id, meter.id, str(error), now)
             continue
         sent += closing.sent
+        more = more or closing.more
         if closing.meter_ends:
             ended.append(meter.id)
         else:
@@ -68,14 +84,16 @@ async def _close(
     await write_meters(connection, account_id, kept)
     await delete_meters(connection, account_id, ended)
     await add_records(connection, account_id, sent, now, awaits_stream=True)
+    return more
 
 
-async def _close_alone(engine: AsyncEngine, account_id: UUID, meter_id: UUID, now: datetime, missed: Missed) -> None:
+async def _close_alone(engine: AsyncEngine, account_id: UUID, meter_id: UUID, policy: Policy) -> None:
+    now = policy.now
     try:
         async with engine.begin() as connection:
             meter = await claim_due_meter(connection, account_id, meter_id, now)
             if meter is not None:
-                await _close(connection, account_id, [meter], now, missed)
+                await _close(connection, account_id, [meter], policy)
     except _REFUSED as error:
         async with engine.begin() as connection:
             await _postpone(connection, account_id, meter_id, str(error.orig), now)

@@ -12,7 +12,7 @@ from meterhouse.rules.usage import Json, Meter, metered_record
 from meterhouse.rules.windows import TZ_VERSION, find_zone
 
 MAX_AT_ONCE = 1_000
-"""Periods of one meter in one transaction: one of every minute, after a year without a worker, has half a million."""
+"""Periods of one meter at once: one of every minute, after a year without a worker, has half a million."""
 
 SHORTEST = timedelta(milliseconds=1)
 """A period: instants are told in milliseconds, and two periods must not seem to be one."""
@@ -52,10 +52,10 @@ class Closing:
     more: bool = False
 
 
-def close_due(meter: Meter, now: datetime, missed: Missed) -> Closing:
-    """Ends every period that is over. CannotCloseError."""
+def close_due(meter: Meter, now: datetime, missed: Missed, limit: int = MAX_AT_ONCE) -> Closing:
+    """Ends every period that is over, up to `limit` of them. CannotCloseError."""
     closing = Closing()
-    for _ in range(MAX_AT_ONCE):
+    for _ in range(limit):
         if meter.period_end > now:
             return closing
         after = now if missed == "collapse" else meter.period_end
@@ -84,7 +84,7 @@ def _end(meter: Meter, end: datetime, after: datetime, now: datetime, closing: C
         if meter.meter_meta_data or not over:
             closing.sent.append(_statement(meter, now))
         meter.thresholds = [_armed(threshold) for threshold in meter.thresholds]
-    except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError) as error:
+    except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RecursionError) as error:
         raise CannotCloseError(str(error) or type(error).__name__) from error
     closing.meter_ends = meter.delete_on_reset
     meter.period_start, meter.period_end = end, next_end

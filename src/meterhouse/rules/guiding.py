@@ -9,6 +9,9 @@ from typing import Any
 from meterhouse.rules.instants import parse_instant
 
 MAX_RULES = 10
+MAX_DEPTH = 100
+"""Of what a meter keeps of a record. Its statements are hashed, which deeper nesting would make impossible."""
+
 SKEW = timedelta(seconds=1)
 """Scripts read the clock in milliseconds, a moment after the step has read it."""
 
@@ -52,6 +55,12 @@ class Rule:
             return True
         join = any if self.any_condition else all
         return join(condition.holds(payload) for condition in self.conditions)
+
+    def require_shallow(self, payload: Mapping[str, Any]) -> None:
+        """Raises UnusableRecordError where a field that would be kept is nested too deeply."""
+        for field in (*self.carry_first, *self.carry_last, *(field for fields in self.group_by for field in fields)):
+            if not _is_shallow(payload.get(field), MAX_DEPTH):
+                raise UnusableRecordError(f"{field} is nested more than {MAX_DEPTH} deep")
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +166,11 @@ def group_key(fields: Sequence[str], payload: Mapping[str, Any]) -> tuple[str, s
     values = {field: payload.get(field, "") for field in fields}
     key = ",".join(f"{field}:{_text(value)}" for field, value in values.items())
     return ", ".join(fields), key, values
+
+
+def _is_shallow(value: Any, depth: int) -> bool:
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return depth >= 0 and all(_is_shallow(part, depth - 1) for part in parts)
 
 
 def _text(value: Any) -> str:

@@ -46,4 +46,5 @@ def format_instant(instant: datetime) -> str:
 
 def format_milliseconds(instant: datetime) -> str:
     """As the Usage Engine prints instants: UTC, always three digits and `Z`. What is finer is cut."""
-    return instant.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+    utc = instant if instant.tzinfo is UTC else instant.astimezone(UTC)
+    return utc.isoformat(timespec="milliseconds")[:-6] + "Z"

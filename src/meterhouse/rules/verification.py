@@ -46,7 +46,7 @@ def verify(periods: Iterable[Period]) -> list[Chain]:
 
 
 def _verify_meter(chain: Chain, periods: Sequence[Period]) -> Chain:
-    once: dict[str, Period] = {}
+    once: dict[bytes, Period] = {}
     for period in periods:
         first = once.setdefault(canonical(period), period)
         if first is not period:

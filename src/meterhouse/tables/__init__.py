@@ -11,7 +11,7 @@ from meterhouse.tables.buckets import (
     events,
 )
 from meterhouse.tables.delivery import deliveries, webhooks
-from meterhouse.tables.metering import meter_types, metered_record_heads, metered_records, meters
+from meterhouse.tables.metering import awaiting_records, meter_types, metered_record_heads, metered_records, meters
 from meterhouse.tables.runs import (
     account_secrets,
     collector_reads,
@@ -31,6 +31,7 @@ __all__ = [
     "account_secrets",
     "accounts",
     "aggregation_sessions",
+    "awaiting_records",
     "bucket_meters",
     "buckets",
     "client_secrets",

@@ -115,8 +115,6 @@ metered_records = Table(
     instant("period_start"),
     _json_as_sent("record"),
     instant("recorded_at"),
-    # What a stream with the meter key has still to send through its Meter processor.
-    Column("awaits_stream", Boolean, nullable=False),
     # Of resets: recordCount, resetSchedule, tzVersion, closedAt, previousHash and hash.
     Column("statement", JSON(none_as_null=True), nullable=True),
     CheckConstraint("kind IN ('reset', 'threshold')", "kind"),
@@ -132,13 +130,20 @@ metered_records = Table(
         unique=True,
         postgresql_where=text("kind = 'reset'"),
     ),
-    Index(
-        "metered_records_awaits_stream_idx",
-        "account_id",
-        "meter_key",
-        "record_no",
-        postgresql_where=text("awaits_stream"),
-    ),
+)
+
+# What the worker has closed and the stream with the meter key has still to send through its Meter processor. A table of
+# its own, and not a mark on the record: it is looked at in every step of a stream, and nearly always empty.
+awaiting_records = Table(
+    "awaiting_records",
+    metadata,
+    Column("account_id", Uuid, nullable=False),
+    Column("meter_key", Text, nullable=False),
+    Column("record_no", BigInteger, nullable=False),
+    Column("meter_id", Uuid, nullable=False),
+    PrimaryKeyConstraint("account_id", "meter_key", "record_no"),
+    ForeignKeyConstraint(["account_id", "record_no"], ["metered_records.account_id", "metered_records.record_no"]),
+    Index("awaiting_records_by_meter_idx", "account_id", "meter_id"),
 )
 
 # The last number given in each account; its row is locked from there to the end of the transaction.

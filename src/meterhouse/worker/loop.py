@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from meterhouse import clock
 from meterhouse.access.secrets import Secrets, open_secrets
 from meterhouse.database import make_engine, require_current_schema
-from meterhouse.meters.reset import BATCH, close_due_meters
+from meterhouse.meters.reset import close_due_meters
 from meterhouse.outbound import Outbound
 from meterhouse.sandbox.follow import follow
 from meterhouse.settings import Settings, SettingsError
@@ -79,7 +79,7 @@ async def work(settings: Settings, *, stop_with_parent: bool) -> None:
 
     async def close_periods() -> bool:
         await in_time()
-        return await close_due_meters(engine, clock.now(), settings.missed_periods) == BATCH
+        return await close_due_meters(engine, clock.now(), settings.missed_periods)
 
     async def deliver() -> bool:
         await in_time()

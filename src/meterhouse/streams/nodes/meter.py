@@ -69,6 +69,11 @@ class MeterProcessor:
         if rule is None:
             step.reject(record, f"no guiding rule finds a meter of the user {usage.user_id!r}")
             return
+        try:
+            rule.require_shallow(record.payload)
+        except UnusableRecordError as error:
+            step.reject(record, str(error))
+            return
         active = [meter for meter in found if meter.is_active(usage.at)]
         if not active:
             step.reject(record, f"the meter type was not active at {usage.at.isoformat()}")
