@@ -98,7 +98,7 @@ def meter_by_stream(account, house, **type_changes):
     document = {"name": str(uuid.uuid4()), "nodes": nodes, "edges": edges, "nodeGroups": []}
     streams = f"{root}/stream-management/v1/streams"
     made = created(account.post(f"{streams}/import", {"stream": document}))
-    ok(account.post(f"{streams}/{made['id']}/deploy", {}))
+    ok(account.post(f"{streams}/{made['id']}/deploy", None))
     [meter] = add_meters(account, key=made["meterKeys"]["meter"], **type_changes)
 
     def use(value):

@@ -23,13 +23,19 @@ async def admit(request: Request, operation: str) -> Caller:
     """Raises UnauthorizedError, ForbiddenError, TooManyRequestsError or UnavailableError."""
     caller = await _authenticate(request)
     scope = OPERATIONS[operation].scope
-    if scope is not None and scope not in caller.scopes:
-        raise ForbiddenError(
-            f"{operation} needs the scope {scope}, which this client does not have",
-            headers={"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{scope}"'},
-        )
+    if scope is not None:
+        require_scope(caller, scope, operation)
     await take_token(request, operation, caller.client_id)
     return caller
+
+
+def require_scope(caller: Caller, scope: str, what: str) -> None:
+    """`what` needs it. Raises ForbiddenError."""
+    if scope not in caller.scopes:
+        raise ForbiddenError(
+            f"{what} needs the scope {scope}, which this client does not have",
+            headers={"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{scope}"'},
+        )
 
 
 async def admitted(request: Request) -> Caller:

@@ -11,9 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.responses import Response
 
 from meterhouse import clock
-from meterhouse.access.gate import Admitted
+from meterhouse.access.gate import Admitted, require_scope
 from meterhouse.database import Transaction
-from meterhouse.errors import ForbiddenError, NotFoundError, bad_field
+from meterhouse.errors import NotFoundError, bad_field
 from meterhouse.outbound import CallFailedError, require_callable
 from meterhouse.paging import Page
 from meterhouse.rules.instants import format_milliseconds
@@ -61,8 +61,7 @@ async def put_webhook(request: Request, caller: Admitted, connection: Transactio
     present = await store.lock_webhook_at(connection, caller.account_id, body.url)
     if present is None:
         return await _create(request, connection, caller.account_id, body)
-    if "update:webhooks" not in caller.scopes:
-        raise ForbiddenError("the webhook exists: to replace it needs the scope update:webhooks")
+    require_scope(caller, "update:webhooks", "the webhook exists: to replace it")
     fernet: Fernet = request.app.state.secrets.fernet
     columns, shown = body.columns(), {}
     if body.secret is not None and not _is_present(body.secret, fernet, present):
