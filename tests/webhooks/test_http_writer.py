@@ -208,6 +208,20 @@ def test_nothing_of_it_exists_for_another_account(house, root):
     assert ok(root.get(path)) == {"deliveries": []}
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "body", "field"),
+    [
+        ("GET", "deliveries?status=delivered", None, "status"),
+        ("GET", "deliveries?limit=101", None, "limit"),
+        ("POST", "deliveries/retry", {"ids": []}, "ids"),
+        ("POST", "deliveries/delete", {"ids": ["m"] * 1001}, "ids"),
+    ],
+)
+def test_bad_input_names_its_field(root, method, path, body, field):
+    stream_id = created(root.post(f"{STREAMS}/import", json={"stream": counting(1)}))["id"]
+    assert_names(refused(root.request(method, f"{STREAMS}/{stream_id}/{path}", json=body)), field)
+
+
 @pytest.mark.parametrize("secret", ["whsec_", "x" * 40, "whsec_" + base64.b64encode(b"x" * 23).decode(), 7])
 def test_a_signing_secret_must_be_one(root, secret):
     body = {"type": "signing", "name": "s", "secret": secret}

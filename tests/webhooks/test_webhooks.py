@@ -57,6 +57,7 @@ def test_an_account_has_at_most_ten_whoever_asks_at_once(account):
     listed = ok(account.get("/webhooks"))["webhooks"]
     assert len(listed) == 10
     assert ok(account.get("/webhooks", limit=3, skip=8))["webhooks"] == listed[8:]
+    assert_names(refused(account.get("/webhooks", limit=101)), "limit")
 
 
 def test_put_creates_or_replaces_what_has_the_url(account):
@@ -115,9 +116,10 @@ def test_delete_tells_how_many_and_then_there_is_nothing(account):
 
 
 def test_rotation_shows_the_new_secret_and_how_long_the_old_one_signs(account):
-    made = created(account.post("/webhooks", make_webhook()))
+    made = created(account.post("/webhooks", make_webhook(description="d", meterKeys=["k"])))
     rotated = ok(account.client.post(f"/webhooks/{made['id']}/rotate-secret"))
     assert rotated["secret"] != made["secret"]
+    assert (rotated["description"], rotated["meterKeys"]) == ("d", ["k"])
     assert rotated["previousSecretExpiresAt"] > rotated["updatedAt"] > made["updatedAt"]
     own = ok(account.post(f"/webhooks/{made['id']}/rotate-secret", {"secret": SECRET}))
     assert own["secret"] == SECRET
@@ -233,6 +235,7 @@ def test_a_private_address_is_taken_when_the_operator_maps_it(account):
 
 def test_ids_that_are_no_uuid_are_bad_input(account):
     assert_names(refused(account.get("/webhooks/x")), "id")
+    assert_names(refused(account.delete("/webhooks/x")), "id")
 
 
 def test_the_old_prefix_leads_here_too(account, house):
