@@ -1,9 +1,9 @@
 """One HTTP exchange held against the documents: the answer always, the request if the server took it for a good one."""
 
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Any
 from urllib.parse import parse_qsl, unquote_plus, urlsplit
 
@@ -123,7 +123,7 @@ class Contract:
         if not media_type.endswith("json"):
             return
         try:
-            value = json.loads(exchange.body, parse_float=Decimal)
+            value = _json(exchange.body)
         except ValueError as error:
             yield f"is not JSON: {error}"
             return
@@ -181,10 +181,14 @@ class Contract:
         if schema is None:
             yield f"the media type {content_type!r} is not documented"
             return
-        is_form = media_type.endswith("urlencoded")
-        value = dict(parse_qsl(body.decode())) if is_form else json.loads(body, parse_float=Decimal)
+        value = dict(parse_qsl(body.decode())) if media_type.endswith("urlencoded") else _json(body)
         yield from (f"body: {fault}" for fault in self.schemas[schema.document.name].faults(schema, value))
         self._note_members(schema, value)
+
+
+def _json(text: bytes) -> Any:
+    """A number that is beyond a double is still a number."""
+    return json.loads(text, parse_float=lambda digits: min(max(float(digits), -sys.float_info.max), sys.float_info.max))
 
 
 def _undocumented(exchange: Exchange, operations: dict[str, Operation]) -> Iterator[str]:
