@@ -25,6 +25,7 @@ NAMED = ("properties", "parameters", "schemas", "requestBodies", "paths")
 
 # Read member by member by code, which tells the framework nothing of what is inside.
 BY_HAND = {
+    "Instant",
     *("WindowSize", "GroupByFilters", "FilterString", "MeterQuery", "Event", "EventFilter", "TimeFilter", "TimeRange"),
     *("GrantType", "SentData", "CustomFields", "StreamDocument", "Annotation", "Nodes", "Node", "Edges", "Edge"),
     *("NodeGroups", "NodeGroup", "SecretCreate"),
