@@ -144,7 +144,7 @@ def told_alone(kind: str, path: tuple) -> bool:
     # Of parameters that routes read by themselves the program knows the names.
     return (
         path[-2] in ("type", "anyOf")
-        or path[-1] == "$ref"
+        or path[-1] in ("$ref", "anyOf")
         or (kind == "parameters" and "schema" in path)
         or "content" in path
     )
