@@ -25,6 +25,7 @@ NAMED = ("properties", "parameters", "schemas", "requestBodies", "paths")
 
 # Read member by member by code, which tells the framework nothing of what is inside.
 BY_HAND = {
+    "Instant",
     *("WindowSize", "GroupByFilters", "FilterString", "MeterQuery", "Event", "EventFilter", "TimeFilter", "TimeRange"),
     *("GrantType", "SentData", "CustomFields", "StreamDocument", "Annotation", "Nodes", "Node", "Edges", "Edge"),
     *("NodeGroups", "NodeGroup", "SecretCreate"),
@@ -143,7 +144,7 @@ def told_alone(kind: str, path: tuple) -> bool:
     # Of parameters that routes read by themselves the program knows the names.
     return (
         path[-2] in ("type", "anyOf")
-        or path[-1] == "$ref"
+        or path[-1] in ("$ref", "anyOf")
         or (kind == "parameters" and "schema" in path)
         or "content" in path
     )

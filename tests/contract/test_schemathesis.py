@@ -18,21 +18,25 @@ EXAMPLES = 20
 BUDGET = int(os.environ.get("CONTRACT_BUDGET", "1"))
 SEED = 1 if BUDGET == 1 else random.SystemRandom().randrange(2**31)
 
+PHASES = {
+    "data": ("examples,coverage,fuzzing", ["schemathesis.toml", "schemathesis_things.toml"]),
+    "links": ("stateful", ["schemathesis.toml"]),
+}
+
 
 @pytest.fixture(scope="module")
 def things(installation, api):
-    """Credentials, and ids of things that exist: what schemathesis.toml and its hooks read from the environment."""
+    """Credentials, and ids of things that exist: what the files of settings and the hooks read from the environment."""
     caller = make_caller(installation, api.base_url)
-    bucket, usage_engine = (furnish(api.base_url, caller, name) for name in ("metering", "usage-engine"))
-    meter = bucket.client.get("/api/v1/meters/tokens_total").json()["id"]
-    customer = bucket.client.get("/api/v1/customers/acme").json()["id"]
+    bucket = furnish(api.base_url, caller, "metering")
+    usage_engine = furnish(api.base_url, caller, "usage-engine", "meter collector stream run version webhook")
     place = usage_engine.place
     yield {
         "CONTRACT_TOKEN": caller.credentials["accessToken"],
         "CONTRACT_PORTAL_TOKEN": bucket.caller.credentials["portalToken"],
         "CONTRACT_BUCKET": bucket.headers["X-Bucket-Id"],
-        "CONTRACT_METER": meter,
-        "CONTRACT_CUSTOMER": customer,
+        "CONTRACT_METER": bucket.client.get("/api/v1/meters/tokens_total").json()["id"],
+        "CONTRACT_CUSTOMER": bucket.client.get("/api/v1/customers/acme").json()["id"],
         "CONTRACT_METER_TYPE": place("/usage-metering/v1/meter-types/{id}"),
         "CONTRACT_USER_METER": place("/usage-metering/v1/meters/{id}"),
         "CONTRACT_WEBHOOK": place("/usage-metering/v1/webhooks/{id}"),
@@ -40,21 +44,26 @@ def things(installation, api):
         "CONTRACT_INGESTION": place("/online-collection/v1/collectors/{id}/ingestions/{ingestionId}"),
         "CONTRACT_STREAM": place("/stream-management/v1/streams/{id}"),
         "CONTRACT_RUN": place("/stream-management/v1/streams/{id}/runs/{runId}"),
+        "CONTRACT_VERSION": place("/stream-management/v1/streams/{id}/versions/{versionId}"),
     }
     usage_engine.close()
     bucket.close()
 
 
+@pytest.mark.parametrize("phases", PHASES)
 @pytest.mark.parametrize("document", sorted(FOLDER.glob("*.yaml")), ids=lambda path: path.stem)
-def test_schemathesis_finds_nothing(api, things, document: Path):
-    environment = os.environ | things | {"SCHEMATHESIS_HOOKS": "tests.contract.schemathesis_hooks"}
-    command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(HERE / "schemathesis.toml")]
-    run = ["run", str(document), "--url", api.base_url, "--seed", str(SEED), "--max-examples", str(EXAMPLES * BUDGET)]
+def test_schemathesis_finds_nothing(api, things, tmp_path, document: Path, phases: str):
+    names, files = PHASES[phases]
+    settings = tmp_path / "schemathesis.toml"
+    settings.write_text("".join((HERE / name).read_text() for name in files))
+    command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(settings), "run", str(document)]
+    how = ["--url", api.base_url, "--phases", names, "--seed", str(SEED), "--max-examples", str(EXAMPLES * BUDGET)]
     repeatable = ["--generation-deterministic"] if BUDGET == 1 else ["--generation-database", "none"]
+    hooks = {"SCHEMATHESIS_HOOKS": "tests.contract.schemathesis_hooks", "PYTHONPATH": str(HERE.parents[1])}
     done = subprocess.run(
-        [*command, *run, *repeatable, "--no-color"],
-        cwd=HERE.parents[1],
-        env=environment,
+        [*command, *how, *repeatable, "--no-color"],
+        cwd=tmp_path,
+        env=os.environ | things | hooks,
         capture_output=True,
         text=True,
         check=False,
