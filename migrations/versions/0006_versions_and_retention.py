@@ -17,6 +17,8 @@ def upgrade() -> None:
         sa.Column("reached_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
     )
     op.alter_column("stream_outputs", "reached_at", server_default=None)
+    op.add_column("stream_runs", sa.Column("failures", sa.Integer(), server_default="0", nullable=False))
+    op.alter_column("stream_runs", "failures", server_default=None)
     op.create_index("stream_outputs_reached_at_idx", "stream_outputs", ["reached_at"])
     op.create_index("stream_log_logged_at_idx", "stream_log", ["logged_at"])
     op.create_index(
@@ -40,6 +42,7 @@ def downgrade() -> None:
     op.drop_column("streams", "stop_before")
     op.drop_index("stream_runs_ended_at_idx", table_name="stream_runs")
     op.drop_index("stream_log_logged_at_idx", table_name="stream_log")
+    op.drop_column("stream_runs", "failures")
     op.drop_column("stream_outputs", "reached_at")
 
 

@@ -49,7 +49,7 @@ def _unseen_members(contract: Contract, schema: Node | None, what: str) -> Itera
 
 def is_whole(config: Config) -> bool:
     """Whether all tests were asked for, so that what was not seen is seen by none."""
-    chosen = (config.option.keyword, config.option.markexpr, config.option.deselect, config.option.lf)
+    chosen = (config.option.keyword, config.option.markexpr, config.option.deselect, getattr(config.option, "lf", None))
     return config.args_source is Config.ArgsSource.TESTPATHS and not any(chosen)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.conftest import COMMAND
 from tests.streams.by_hand import exact
-from tests.streams.test_metering_stream import OUTPUTS, add_meters, lines, meter_of
+from tests.streams.test_metering_stream import OUTPUTS, add_meters, all_lines, meter_of
 from tests.streams.test_runs import (  # noqa: F401 - fixtures
     STREAMS,
     edge,
@@ -140,17 +140,16 @@ def outcome(client, made, run, meters):
         sessions[account] = (found["data"], found["meta"]["count"]) if answer.status_code == 200 else None
     shown = ("value", "groupBreakdowns", "carryFirst", "carryLast")
     by_name = [meter_of(client, meter_id) for meter_id in meters]
+    outputs = all_lines(client, run)
     log = client.get(f"{STREAMS}/{run['streamId']}/runs/{run['id']}/log", params={"limit": 100}).json()["log"]
     return {
         "run": [run["status"], run["nodes"], run["audit"]],
         "log": [line["message"] for line in log],
         "sessions": sessions,
         "meters": [[meter[name] for name in shown] + [meter["meterMetaData"].get("count")] for meter in by_name],
-        "all": lines(client, run, "all"),
-        "flushed": lines(client, run, "sessions"),
-        "reached": [
-            (one["userId"], one["value"], one["thresholdReached"]["name"]) for one in lines(client, run, "reached")
-        ],
+        "all": outputs["all"],
+        "flushed": outputs["sessions"],
+        "reached": [(one["userId"], one["value"], one["thresholdReached"]["name"]) for one in outputs["reached"]],
         "rejected": rejected(client, run["streamId"]),
     }
 

@@ -3,7 +3,7 @@
 # ruff: noqa: F811 - the fixtures that are imported are the parameters
 
 import uuid
-from collections import Counter
+from collections import Counter, defaultdict
 
 import psycopg
 import pytest
@@ -114,13 +114,19 @@ def add_meters(client, key, mark):
     return made
 
 
-def lines(client, run, node_id):
+def all_lines(client, run):
+    """What reached the writers, by their ids."""
     path = f"{STREAMS}/{run['streamId']}/runs/{run['id']}/outputs"
-    found, skip = [], 0
+    found, skip = defaultdict(list), 0
     while page := exact(client.get(path, params={"limit": 100, "skip": skip}).text)["outputs"]:
-        found += [line["payload"] for line in page if line["nodeId"] == node_id]
+        for line in page:
+            found[line["nodeId"]].append(line["payload"])
         skip += len(page)
     return found
+
+
+def lines(client, run, node_id):
+    return all_lines(client, run)[node_id]
 
 
 def meter_of(client, meter_id):

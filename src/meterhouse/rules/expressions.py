@@ -10,7 +10,20 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Any
 
 from meterhouse.rules.instants import format_milliseconds
-from meterhouse.rules.records import EXACT, MISSING, QUOTIENT, as_number, compare, equal, find, text_of, tidy
+from meterhouse.rules.records import (
+    EXACT,
+    MAX_TEXT,
+    MISSING,
+    QUOTIENT,
+    TooLongTextError,
+    as_number,
+    compare,
+    equal,
+    find,
+    join,
+    text_of,
+    tidy,
+)
 from meterhouse.rules.templates import parse_template
 
 MAX_DEPTH = 200
@@ -134,7 +147,7 @@ def _result(operator: str, first: Decimal, second: Decimal) -> int | Decimal:
 
 def _plus(first: Any, second: Any) -> Any:
     if isinstance(first, str) or isinstance(second, str):
-        return text_of(first) + text_of(second)
+        return join((text_of(first), text_of(second)))
     return _result("+", _number(first), _number(second))
 
 
@@ -216,6 +229,13 @@ def _split(value: Any, separator: Any) -> list[str]:
     return text.split(between) if between else list(text)
 
 
+def _replace(value: Any, old: Any, new: Any) -> str:
+    text, gone, added = text_of(value), text_of(old), text_of(new)
+    if len(text) + text.count(gone) * (len(added) - len(gone)) > MAX_TEXT:
+        raise TooLongTextError
+    return text.replace(gone, added)
+
+
 def _to_number(value: Any) -> int | Decimal:
     return tidy(_number(value))
 
@@ -230,7 +250,7 @@ _ROUTINES: Mapping[str, _Routine] = {
     "abs": _Routine(1, 1, lambda value: tidy(_number(value).copy_abs())),
     "min": _Routine(1, None, lambda *values: tidy(min(_number(value) for value in values))),
     "max": _Routine(1, None, lambda *values: tidy(max(_number(value) for value in values))),
-    "concat": _Routine(0, None, lambda *values: "".join(text_of(value) for value in values)),
+    "concat": _Routine(0, None, lambda *values: join(text_of(value) for value in values)),
     "lower": _lower,
     "lowerCase": _lower,
     "upper": _upper,
@@ -240,7 +260,7 @@ _ROUTINES: Mapping[str, _Routine] = {
     "substring": _Routine(2, 3, _substring),
     "slice": _Routine(2, 3, _slice),
     "split": _Routine(2, 2, _split),
-    "replace": _Routine(3, 3, lambda value, old, new: text_of(value).replace(text_of(old), text_of(new))),
+    "replace": _Routine(3, 3, _replace),
     "number": _Routine(1, 1, _to_number),
     "string": _Routine(1, 1, text_of),
 }

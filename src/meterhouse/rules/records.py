@@ -6,7 +6,7 @@ walking to several functions at once.
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Context, Decimal, Inexact, InvalidOperation
 from enum import Enum
 from typing import Any, Final
@@ -17,6 +17,16 @@ QUOTIENT = Context(prec=34, traps=[InvalidOperation])
 """Divisions need not end: 34 digits, as IEEE 754 decimals have."""
 
 MAX_EXPONENT = 1_000
+
+MAX_TEXT = 4 * 1024 * 1024
+"""Characters of a text that is made of others."""
+
+
+class TooLongTextError(ValueError):
+    """A text would have more than MAX_TEXT characters: documents can make it grow with every function."""
+
+    def __init__(self) -> None:
+        super().__init__(f"a text would have more than {MAX_TEXT} characters")
 
 
 class Missing(Enum):
@@ -99,6 +109,18 @@ def tidy(number: Decimal) -> int | Decimal:
     if number == number.to_integral_value():
         return int(number)
     return number.normalize(EXACT)
+
+
+def join(texts: Iterable[str]) -> str:
+    """TooLongTextError."""
+    parts: list[str] = []
+    room = MAX_TEXT
+    for text in texts:
+        room -= len(text)
+        if room < 0:
+            raise TooLongTextError
+        parts.append(text)
+    return "".join(parts)
 
 
 def text_of(value: Any) -> str:

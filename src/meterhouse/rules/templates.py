@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from meterhouse.rules.records import MISSING, find, text_of
+from meterhouse.rules.records import MISSING, find, join, text_of
 
 _PLACE = re.compile(r"[$@]\{\s*+payload(?:\.([^{}]++)|(\[[^{}]++)|\s*+)\}")
 
@@ -37,7 +37,8 @@ class Template:
         return self.text(payload)
 
     def text(self, payload: Mapping[str, Any]) -> str:
-        return "".join(text_of(_reach(payload, part)) if place % 2 else part for place, part in enumerate(self.parts))
+        """TooLongTextError."""
+        return join(text_of(_reach(payload, part)) if place % 2 else part for place, part in enumerate(self.parts))
 
 
 def _reach(payload: Mapping[str, Any], path: str) -> Any:

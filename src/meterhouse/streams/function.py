@@ -55,6 +55,10 @@ class StreamError(Exception):
     """Aborts the run: a broken document, or a script that failed. The message names what a person must change."""
 
 
+class TryAgainError(Exception):
+    """The step cannot be done now, for no fault of anybody: it is done again in a while."""
+
+
 @dataclass(frozen=True, slots=True)
 class Services:
     """What functions use beside the database. The worker makes them once; what they keep is lost with it."""

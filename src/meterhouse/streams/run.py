@@ -8,13 +8,16 @@ from time import monotonic
 from typing import Any, Protocol, cast
 
 from sqlalchemy import RowMapping
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from meterhouse import clock
 from meterhouse.metered_records.store import add_records
 from meterhouse.rules.closing import Sent
+from meterhouse.rules.records import TooLongTextError
 from meterhouse.streams import correction_store, run_store
-from meterhouse.streams.function import Function, Node, Record, Services, Step, StreamError
+from meterhouse.streams.function import Function, Node, Record, Services, Step, StreamError, TryAgainError
 from meterhouse.streams.graph import Graph, read_graph
 from meterhouse.streams.nodes import REACHED, make_function, only_outputs
 from meterhouse.streams.nodes.http import HttpRequest
@@ -32,6 +35,9 @@ IDLE = timedelta(milliseconds=300)
 
 POSTPONED = timedelta(seconds=5)
 """How long a run rests after a step that failed for another reason than the stream."""
+
+MAX_FAILURES = 5
+"""In a row; then the run has failed."""
 
 FLUSH_EVERY = timedelta(seconds=60)
 """How often what is due by time is looked at in a real-time stream."""
@@ -82,14 +88,25 @@ async def run_due_step(engine: AsyncEngine, services: Services) -> bool:
         assert run is not None, "only a claimed run raises it"
         async with engine.begin() as connection:
             await run_store.abort(connection, run["account_id"], run["id"], str(error), clock.now())
-    except Exception:
+    except Exception as error:
         # Perhaps it passes; meanwhile the other runs get their turn.
         if run is not None:
-            async with engine.begin() as connection:
-                values = {"next_step_at": clock.now() + POSTPONED}
-                await run_store.keep_progress(connection, run["account_id"], run["id"], values)
+            await _postpone(engine, run, error)
         raise
     return True
+
+
+async def _postpone(engine: AsyncEngine, run: RowMapping, error: Exception) -> None:
+    """A database that is away or busy is waited for. What fails for any other reason fails too often in the end."""
+    passes = isinstance(error, (TryAgainError, OperationalError, InterfaceError, PoolTimeoutError))
+    failures = run["failures"] + (0 if passes else 1)
+    now = clock.now()
+    values: dict[str, Any] = {"next_step_at": now + POSTPONED, "failures": failures}
+    if failures >= MAX_FAILURES:
+        reason = f"a step failed {failures} times, which the worker's log explains: {type(error).__name__}"
+        values |= {"status": "failed", "ended_at": now, "error": reason}
+    async with engine.begin() as connection:
+        await run_store.keep_progress(connection, run["account_id"], run["id"], values)
 
 
 async def _step(connection: AsyncConnection, run: RowMapping, services: Services, now: datetime) -> None:
@@ -113,7 +130,7 @@ async def _step(connection: AsyncConnection, run: RowMapping, services: Services
         await walk.flush(final=done)
     progress.state["slice"] = _next_slice_size(size, timedelta(seconds=monotonic() - began), full=more)
     values: dict[str, Any] = {"nodes": progress.nodes, "state": progress.state, "audit": progress.audit}
-    values |= {"stepped_at": now, "next_step_at": now if more else now + IDLE}
+    values |= {"failures": 0, "stepped_at": now, "next_step_at": now if more else now + IDLE}
     if flush_due:
         values["flushed_at"] = now
     if done:
@@ -179,7 +196,10 @@ class Walk:
             if records:
                 self.progress.count(node.id, "in", len(records))
                 step = self._new_step(node)
-                await self.functions[node.id].handle(records, step)
+                try:
+                    await self.functions[node.id].handle(records, step)
+                except TooLongTextError as error:
+                    raise StreamError(f"{node.name}: {error}") from None
                 await self._settle(node, step, handled=len(records))
 
     async def flush(self, *, final: bool) -> None:

@@ -53,7 +53,7 @@ async def insert_run(connection: AsyncConnection, account_id: UUID, new: NewRun,
     run_id = uuid4()
     values: dict[str, Any] = {"account_id": account_id, "stream_id": new.stream_id, "id": run_id}
     values |= {"kind": new.kind, "document": new.document}
-    values |= {"status": "running", "nodes": {}, "state": {}, "audit": {}}
+    values |= {"status": "running", "nodes": {}, "state": {}, "audit": {}, "failures": 0}
     values |= {"started_at": now, "stepped_at": now, "next_step_at": now, "flushed_at": now}
     try:
         await connection.execute(insert(stream_runs).values(values))

@@ -144,7 +144,7 @@ async def run_alone(source: str, payload: Mapping[str, Any]) -> dict[str, Any]:
         raise ScriptFailedError(Failure(BROKEN))
 
     try:
-        done = _decode_done(await sandbox.run(_encode(job), answer))
+        done = _decode_done(await sandbox.run(_encode(job), answer, locate=False))
     except (msgspec.MsgspecError, ValueError, RecursionError):
         raise ScriptFailedError(Failure(BROKEN)) from None
     return done.pushed[0][2] if done.pushed else {}

@@ -8,6 +8,7 @@ from sqlalchemy import (
     ForeignKeyConstraint,
     Identity,
     Index,
+    Integer,
     LargeBinary,
     PrimaryKeyConstraint,
     Table,
@@ -55,6 +56,7 @@ stream_runs = Table(
     Column("state", JSONB, nullable=False),
     Column("audit", JSONB, nullable=False),
     Column("error", Text, nullable=True),
+    Column("failures", Integer, nullable=False),  # steps in a row that failed for no fault of the stream
     instant("started_at"),
     instant("ended_at", nullable=True),
     instant("stepped_at"),  # not before next_step_at: there is more to do at once

@@ -4,9 +4,11 @@ What fails is reported and tried again. What takes too long when the worker stop
 """
 
 import asyncio
+import contextlib
 import gc
 import logging
 import os
+import resource
 import signal
 import threading
 from collections.abc import Awaitable, Callable, Collection
@@ -30,6 +32,9 @@ from meterhouse.webhooks.deliver import Deliverer
 from meterhouse.worker.jobs import JOBS, Job
 
 _log = logging.getLogger(__name__)
+
+MAX_MEMORY_BYTES = 4 * 1024**3
+"""A step that wants more fails, instead of taking it away from everything else on the machine. Linux keeps it."""
 
 TICK_SECONDS = 1.0
 IDLE_SECONDS = 0.2
@@ -61,6 +66,8 @@ async def work(settings: Settings, *, stop_with_parent: bool) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, end)
+    with contextlib.suppress(ValueError, OSError):  # a lower limit is in force, or it cannot be set here
+        resource.setrlimit(resource.RLIMIT_DATA, (MAX_MEMORY_BYTES, resource.getrlimit(resource.RLIMIT_DATA)[1]))
     parent = os.getppid()
     engine = make_engine(settings.database_url, pool_size=STEPPERS + 4)
     secrets = open_secrets(settings)

@@ -18,7 +18,7 @@ SCRIPT_SECONDS = 1.5
 def scripts():
     """Runs coroutines in which scripts can run."""
     with asyncio.Runner() as runner:
-        sandbox = open_sandbox(Limits(time_seconds=SCRIPT_SECONDS))
+        sandbox = open_sandbox(Limits(time_seconds=SCRIPT_SECONDS, locate_seconds=0.5))
         runner.run(sandbox.__aenter__())
         yield runner.run
         runner.run(sandbox.__aexit__(None, None, None))

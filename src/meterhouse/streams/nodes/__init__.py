@@ -33,7 +33,10 @@ def make_function(node: Node) -> Function:
     function = functions().get(node.type)
     if function is None:
         raise StreamError(f"{node.name}: functions of the type {node.type} cannot be run here")
-    return function(node)
+    try:
+        return function(node)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise StreamError(f"{node.name}: the params cannot be read: {error!r}") from error
 
 
 def outputs(params: Mapping[str, Any]) -> dict[str, str]:

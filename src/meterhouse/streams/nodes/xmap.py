@@ -12,7 +12,7 @@ from meterhouse.rules.expressions import (
     Scope,
     compile_expression,
 )
-from meterhouse.rules.records import MISSING, put, without
+from meterhouse.rules.records import MAX_TEXT, MISSING, TooLongTextError, put, without
 from meterhouse.streams.function import Node, Record, Step, StreamError
 
 
@@ -43,12 +43,14 @@ class Map:
         mapped = dict(payload) if self._keeps else {}
         for field in self._except:
             mapped = without(mapped, field)
-        scope = Scope(payload, now)
+        scope, room = Scope(payload, now), MAX_TEXT
         for mapping in self._mappings:
             try:
                 value = mapping.expression(scope)
             except FailedExpressionError as error:
                 raise FailedExpressionError(mapping.error_message or f"{mapping.field}: {error}") from None
+            if isinstance(value, str) and (room := room - len(value)) < 0:
+                raise TooLongTextError
             put(mapped, mapping.field, "" if value is MISSING else value)
         return mapped
 

@@ -2,7 +2,8 @@
 
 Run as a script by an isolated interpreter with an empty environment, so only the standard library and the engine are
 here. It reads frames (four bytes of length, then text) from standard input and answers on standard output: a job with
-the outcome of the prelude, and a frame after {"wants"} is the answer to it. It knows nothing that is worth stealing: no
+the outcome of the prelude, and a frame after {"wants"} is the answer to it. A job behind a question mark is one that
+failed without a line: it is run again to find out where. The process knows nothing that is worth stealing: no
 secrets, no database, no other stream's records; and it can open neither files nor sockets once it has begun.
 """
 
@@ -16,18 +17,19 @@ import resource
 import signal
 import struct
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from py_mini_racer import JSEvalException, init_mini_racer, mini_racer
+from py_mini_racer import JSEvalException, JSFunction, init_mini_racer, mini_racer
 
 # Without a compiler of machine code: most of what has ever been broken in the engine was there. Regular expressions
 # that go astray are tried again in linear time, unless they look around or back.
 _FLAGS = ("--single-threaded", "--jitless", "--enable-experimental-regexp-engine-on-excessive-backtracks")
 _HERE = Path(__file__).parent
-_PRELUDE, _MOMENT = (_HERE / name for name in ("prelude.js", "moment.min.js"))
+_PRELUDE, _MOMENT, _ACORN = (_HERE / name for name in ("prelude.js", "moment.min.js", "acorn.js"))
 _FIRST_JOB = json.dumps(
     {
         "source": "require('moment')().format()",
@@ -38,6 +40,8 @@ _FIRST_JOB = json.dumps(
         "limits": {},
     }
 )
+# As the engine counts: two lines come before the script.
+_LINES_BEFORE = 2
 _SYNTAX_ERROR = re.compile(r"\w+:(\d+): (.*)")
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
 
@@ -67,6 +71,7 @@ class Engine:
         self._heap_bytes = heap_bytes
         self._prelude = _PRELUDE.read_text(encoding="utf-8")
         self._moment = _MOMENT.read_text(encoding="utf-8")
+        self._acorn = _ACORN.read_text(encoding="utf-8")
         self._loop = asyncio.get_running_loop()
 
     def run(self, job: str, ask: Callable[[str], str]) -> str:
@@ -84,6 +89,25 @@ class Engine:
                 found = _SYNTAX_ERROR.match(str(error))
                 return failed(found[2], int(found[1])) if found else failed(str(error)[:2000])
             return outcome
+
+    async def locate(self, job: str, ask: Callable[[str], str]) -> str:
+        """The line that the script reaches before it fails or the time is up: a failure without a message."""
+        timed = json.loads(job)
+        seconds = timed["limits"]["locateSeconds"]
+        timed["stopAt"] = int((time.time() + seconds) * 1000)
+        with mini_racer(self._loop) as engine:
+            engine.set_hard_memory_limit(self._heap_bytes)
+            prelude = cast("dict[str, JSFunction]", engine.eval(self._prelude))
+            reached = cast("memoryview", prelude["reached"])
+            # What the script is caught in, if it does not notice the time by itself, is ended a little later.
+            patience = seconds + 0.5
+            with suppress(JSEvalException, TimeoutError):
+                async with asyncio.timeout(patience):
+                    await prelude["start"].cancelable()(json.dumps(timed), self._moment, self._acorn)
+                    while str(outcome := await prelude["outcome"].cancelable()()).startswith('{"wants"'):
+                        await prelude["answer"].cancelable()(ask(str(outcome)))
+            line = int.from_bytes(reached, sys.byteorder)
+        return failed("", line + _LINES_BEFORE if line else None)
 
 
 def confine(resident_bytes: int) -> None:
@@ -125,7 +149,8 @@ async def serve(heap_bytes: int, resident_bytes: int, alarm_seconds: int) -> Non
         job = read_frame(source)
         # The parent ends a job that takes too long; where it cannot any more, the kernel does.
         signal.alarm(alarm_seconds)
-        write_frame(target, engine.run(job, ask))
+        failing = job.startswith("?")
+        write_frame(target, await engine.locate(job[1:], ask) if failing else engine.run(job, ask))
         signal.alarm(0)
 
 

@@ -1,8 +1,10 @@
 // What a script finds around it, and the loop that runs it over a slice of records.
 //
-// `start(job, moment)` begins (`moment` is the module's source). Whenever the engine has nothing left to do, `outcome()` says how it stands: {wants} lists
-// stored values that the script waits for, and goes on with `answer(values)`; {failed} and {done} end it. No function of
-// the host is reachable from here: all that goes in or out is text.
+// `start(job, moment)` begins (`moment` is the module's source). Whenever the engine has nothing left to do, `outcome()`
+// says how it stands: {wants} lists stored values that the script waits for, and goes on with `answer(values)`; {failed}
+// and {done} end it. No function of the host is reachable from here: all that goes in or out is text. Given acorn's source
+// as well, the script is run to find out how far it comes: the line is in the memory behind `reached`, which can be read
+// even when the engine had to be stopped.
 //
 // The engine is a new one for every slice, so a script can spoil only its own slice: what it does to JSON, Map or
 // Object.prototype reaches no other script. The host believes nothing that comes out of here without checking it.
@@ -10,6 +12,7 @@
   "use strict";
 
   const { parse, stringify } = JSON;
+  const { now } = Date;
   const LATEST = Date.UTC(9999, 0, 1);
   const EPOCH_FROM = 1e11;
   const AsyncFunction = (async () => {}).constructor;
@@ -167,14 +170,55 @@
   let momentSource;
   let moment;
 
+  function load(source, url) {
+    const module = { exports: {} };
+    new Function("module", "exports", "define", "require", `${source}\n//# sourceURL=${url}`)(module, module.exports);
+    return module.exports;
+  }
+
   function require(name) {
     if (name !== "moment") throw new Error(`there is no module ${name}: only moment`);
-    if (moment === undefined) {
-      const module = { exports: {} };
-      new Function("module", "exports", "define", "require", momentSource + "\n//# sourceURL=moment")(module, module.exports);
-      moment = module.exports;
-    }
+    moment ??= load(momentSource, "moment");
     return moment;
+  }
+
+  // --- where a script is, when that has to be found out ---
+
+  // The script is run once more, and says before each of its statements which line it has come to.
+  const MARK = "$line_that_is_reached";
+  const reached = new Uint32Array(1);
+  let marks = 0;
+
+  function mark(line) {
+    if (broken !== null) throw broken;
+    reached[0] = line;
+    if ((++marks & 255) === 0 && now() > job.stopAt) stop("so far and no further");
+  }
+
+  function marked(source, acornSource) {
+    const options = { ecmaVersion: "latest", locations: true, allowAwaitOutsideFunction: true, allowReturnOutsideFunction: true };
+    const added = [];
+    const note = (node, before = "") => added.push([node.start, `${before}${MARK}(${node.loc.start.line});`]);
+    const lone = (node) => {
+      if (node === null || node === undefined || node.type === "BlockStatement" || node.type === "FunctionDeclaration") return;
+      note(node, "{");
+      added.push([node.end, "}"]);
+    };
+    const walk = (node) => {
+      if (Array.isArray(node)) return node.forEach(walk);
+      if (node === null || typeof node !== "object" || typeof node.type !== "string") return;
+      if (/^(Program|BlockStatement|StaticBlock)$/.test(node.type)) node.body.forEach((one) => note(one));
+      if (node.type === "SwitchCase") node.consequent.forEach((one) => note(one));
+      if (node.type === "IfStatement") [node.consequent, node.alternate].forEach(lone);
+      if (/^(For|ForIn|ForOf|While|DoWhile)Statement$/.test(node.type)) lone(node.body);
+      for (const name of Object.keys(node)) if (name !== "loc") walk(node[name]);
+    };
+    walk(load(acornSource, "acorn").parse(source, options));
+    let text = source;
+    // From the end, so that places stay what they were; of one place, what closes comes before what opens.
+    added.sort(([at, one], [other]) => other - at || (one === "}" ? 1 : -1));
+    for (const [at, insert] of added) text = text.slice(0, at) + insert + text.slice(at);
+    return text;
   }
 
   // --- sessions of a Script aggregator ---
@@ -271,7 +315,7 @@
 
   // --- the loop ---
 
-  const NAMES = ["payload", "meta", "push", "state", "audit", "log", "persist", "sharedPersist", "require", "session"];
+  const NAMES = ["payload", "meta", "push", "state", "audit", "log", "persist", "sharedPersist", "require", "session", MARK];
 
   // The inner braces let a script declare names of its own that are the same as ours. Two lines come before the script.
   const compile = (source) => new AsyncFunction(...NAMES, `{${source}\n}\n//# sourceURL=script`);
@@ -282,7 +326,7 @@
       job.records[current] = null;
       const session = place === null ? undefined : sessions[place];
       if (session !== undefined) Session.enter(session);
-      await body(job.timeouts ? undefined : payload, meta, push, state, audit, log, persist, sharedPersist, require, session);
+      await body(job.timeouts ? undefined : payload, meta, push, state, audit, log, persist, sharedPersist, require, session, mark);
       if (broken !== null) throw broken;
     }
     return done(state, sessions);
@@ -328,11 +372,11 @@
   }
 
   // Throws where the script cannot be read; all other errors are in the outcome.
-  function start(text, source) {
+  function start(text, source, acornSource) {
     momentSource = source;
     job = parse(text);
     if (job.ahead) moveClock(job.ahead);
-    body = compile(job.source);
+    body = compile(acornSource === undefined ? job.source : marked(job.source, acornSource));
     walk({ node: job.node, stream: job.stream }, job.sessions.map((row) => new Session(row))).then(
       (outcome) => {
         ended = outcome;
@@ -346,6 +390,7 @@
   return {
     start,
     answer,
+    reached: reached.buffer,
     outcome() {
       if (ended !== null) return ended;
       if (waiting.length === 0) {

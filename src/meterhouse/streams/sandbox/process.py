@@ -17,6 +17,7 @@ import msgspec
 MIB = 1024 * 1024
 _CHILD = Path(__file__).parent / "child.py"
 _START_SECONDS = 30
+_LOCATE_OVERHEAD_SECONDS = 3
 BROKEN = "the script broke what it runs in, or made something that is nested too deeply"
 _MAX_FRAME_BYTES = 96 * MIB
 # Beyond the parent's own patience: this ends a child that has lost its parent.
@@ -29,6 +30,8 @@ class Limits(msgspec.Struct, frozen=True, rename="camel"):
     """Of one part of a slice; in UTF-16 units (characters, nearly) where the name has no unit."""
 
     time_seconds: float = 10
+    locate_seconds: float = 2
+    """How long it may take to find out where a script failed that did not say."""
     heap_bytes: int = 128 * MIB
     resident_bytes: int = 512 * MIB
     """Of the whole process, with what is not on the engine's heap: buffers, the engine itself. Linux keeps it."""
@@ -77,15 +80,32 @@ class Sandbox:
         self._turn = asyncio.Lock()
         self._process: Process | None = None
 
-    async def run(self, job: bytes, answer: Answer) -> msgspec.Raw:
-        """What the script leaves behind, unchecked. ScriptFailedError where it leaves nothing."""
+    async def run(self, job: bytes, answer: Answer, *, locate: bool = True) -> msgspec.Raw:
+        """What the script leaves behind, unchecked. ScriptFailedError where it leaves nothing.
+
+        `locate`: where the error names no line, the script is run once more to find it out.
+        """
         async with self._turn:
             try:
-                return await self._converse(job, answer)
-            except BaseException:
-                # Also when the caller is cancelled: nobody knows what the process is at.
-                await self.close()
-                raise
+                return await self._try(job, answer, self.limits.time_seconds)
+            except ScriptFailedError as error:
+                if error.failure.line is not None or not locate:
+                    raise
+                failure = error.failure
+            # What it leaves or fails with now does not matter.
+            try:
+                await self._try(b"?" + job, answer, self.limits.locate_seconds + _LOCATE_OVERHEAD_SECONDS)
+            except ScriptFailedError as error:
+                failure.line = error.failure.line
+            raise ScriptFailedError(failure)
+
+    async def _try(self, job: bytes, answer: Answer, seconds: float) -> msgspec.Raw:
+        try:
+            return await self._converse(job, answer, seconds)
+        except BaseException:
+            # Also when the caller is cancelled: nobody knows what the process is at.
+            await self.close()
+            raise
 
     async def close(self) -> None:
         process, self._process = self._process, None
@@ -93,17 +113,17 @@ class Sandbox:
             return
         await _drain(process)
 
-    async def _converse(self, job: bytes, answer: Answer) -> msgspec.Raw:
+    async def _converse(self, job: bytes, answer: Answer, seconds: float) -> msgspec.Raw:
         if self._process is None:
             self._process = await self._start()
-        loop, left, message = asyncio.get_running_loop(), self.limits.time_seconds, job
+        loop, left, message = asyncio.get_running_loop(), seconds, job
         while True:
             begin = loop.time()
             try:
                 async with asyncio.timeout(left):
                     reply = await _exchange(self._process, message)
             except TimeoutError:
-                raise _failed(f"the script ran for more than {self.limits.time_seconds:g} seconds") from None
+                raise _failed(f"the script ran for more than {seconds:g} seconds") from None
             except (asyncio.IncompleteReadError, ConnectionError):
                 raise _failed(await _why_gone(self._process)) from None
             except (msgspec.MsgspecError, RecursionError):
