@@ -205,3 +205,9 @@ def test_meters_may_share_an_event_type(mount):
 def test_two_buckets_may_use_the_same_slug(make_bucket):
     add_meter(make_bucket().seed)
     add_meter(make_bucket().seed)
+
+
+def test_a_count_without_a_path_is_a_count_whether_it_is_left_out_or_null(mount):
+    add_meter(mount, slug="left_out", aggregation="COUNT")
+    made = add_meter(mount, slug="is_null", aggregation="COUNT", valueProperty=None)
+    assert "valueProperty" not in made

@@ -143,3 +143,20 @@ def test_a_bad_member_is_refused_by_name(shared, field, value):
 @pytest.mark.parametrize("content", [b"", b"[]", b"null", b"{"])
 def test_a_body_that_is_no_object_is_refused(shared, content):
     refused(shared.openmeter.post("/customers", content=content, headers=JSON))
+
+
+def test_a_subject_has_one_owner_on_both_mounts(mount):
+    first, second = add_customer(mount, key="first"), add_customer(mount, key="second")
+    refused(mount.post("/customers", json=make_customer(key="first")), 409)
+    taken = make_customer(usageAttribution=first["usageAttribution"])
+    refused(mount.put(f"/customers/{second['id']}", json=taken), 409)
+    assert mount.get("/customers/second").json()["usageAttribution"] == second["usageAttribution"]
+
+
+def test_a_deleted_customer_is_listed_when_asked_for_with_the_time_of_its_end(mount):
+    made = add_customer(mount)
+    mount.delete(f"/customers/{made['id']}")
+    assert mount.get("/customers").json()["items"] == []
+    [listed] = mount.get("/customers", params={"includeDeleted": "true"}).json()["items"]
+    assert listed["id"] == made["id"]
+    assert instant(listed["deletedAt"]) >= instant(made["createdAt"])

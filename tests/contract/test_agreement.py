@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from openapi_spec_validator import validate
 
 from meterhouse.access.operations import ALL_SCOPES, OPERATIONS
 
@@ -29,6 +30,11 @@ def told(documents: list[Document], program: Surface) -> list[str]:
 def test_the_program_and_the_documents_agree(documents, program):
     assert len(program) > 80
     assert told(documents, program) == []
+
+
+@pytest.mark.parametrize("document", load_all(), ids=lambda document: document.name)
+def test_a_document_is_valid_openapi(document):
+    validate(document.value)
 
 
 def test_operation_ids_are_unique_and_those_of_the_rows(documents):

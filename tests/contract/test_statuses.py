@@ -3,17 +3,19 @@
 import json
 import subprocess
 from dataclasses import replace
+from uuid import uuid4
 
+import httpx
 import psycopg
 import pytest
 
 from meterhouse.access.operations import OPERATIONS as ROWS
 from meterhouse.access.secrets import new_api_key
-from tests.conftest import COMMAND, Installation
+from tests.conftest import COMMAND, TLS, Installation
 from tests.sandbox import open_sandbox
 
 from .documents import Operation, load_all
-from .samples import plain_sample
+from .samples import Sample, plain_sample
 from .world import Caller, World, furnish, make_caller
 
 OPERATIONS = [operation for document in load_all() for operation in document.operations()]
@@ -83,6 +85,49 @@ def test_without_its_scope_an_operation_is_refused(worlds, keys, operation):
     key = keys["read:events" if ROWS[operation.row].scope == "read:usage" else "read:usage"]
     answer = worlds[operation.document.name].send(plain_sample(operation), Authorization=f"Bearer {key}")
     assert answer.status_code == (403 if 403 in operation.responses() else 401)
+
+
+@pytest.mark.parametrize("operation", documenting(404), ids=str)
+def test_where_there_is_no_such_thing_the_answer_is_404(api, worlds, operation):
+    """Every id in the path, or the bucket that the header names, is nobody's. What is of sandboxes is not elsewhere."""
+    world, sample = worlds[operation.document.name], plain_sample(operation)
+    nowhere = World(api.base_url if operation.of_sandboxes else str(world.client.base_url).rstrip("/"), world.caller)
+    path = {name: str(uuid4()) if name.lower().endswith("id") else "nothing" for name in sample.path}
+    answer = nowhere.send(replace(world.fill(sample), path=path), **{"X-Bucket-Id": "mtr_nothing"})
+    nowhere.close()
+    assert answer.status_code == 404
+
+
+def spoiled(sample: Sample) -> Sample:
+    """With a body that is no JSON, or else with a parameter that cannot be read."""
+    if sample.body is not None:
+        return replace(sample, body="{")
+    for (place, name), node in sample.operation.parameters().items():
+        schema = node.get("schema")
+        said = {} if schema is None else schema.value
+        readable = (
+            schema is not None and said.get("type") == "string" and not {"enum", "format", "pattern"} & said.keys()
+        )
+        if place == "query" and not readable:
+            text = "\x00" if said.get("type") == "array" else "{" * 3000
+            return replace(sample, query=[*(pair for pair in sample.query if pair[0] != name), (name, text)])
+    names = [name for place, name in sample.operation.parameters() if place == "path"]
+    return replace(sample, path=sample.path | {names[-1]: "{"})
+
+
+@pytest.mark.parametrize("operation", documenting(400), ids=str)
+def test_a_request_that_cannot_be_read_is_400(worlds, operation):
+    world = worlds[operation.document.name]
+    sample = spoiled(world.fill(plain_sample(operation)))
+    base_url = str(world.client.base_url).rstrip("/")
+    answer = httpx.request(
+        operation.method,
+        base_url + sample.url(),
+        headers=world.headers | world.caller.headers(sample) | sample.headers,
+        content=sample.body,
+        verify=TLS,
+    )
+    assert answer.status_code == 400, answer.text
 
 
 @pytest.mark.parametrize("operation", documenting(413), ids=str)
