@@ -15,9 +15,9 @@ from urllib.parse import parse_qs, urlsplit
 import psycopg
 import pytest
 
+from meterhouse import outbound
 from meterhouse.outbound import Call, CallFailedError, Outbound
 from meterhouse.settings import SettingsError, read_settings
-from meterhouse.streams import outbound
 from tests.conftest import free_port
 from tests.streams.test_runs import counting, imported, node, outputs, run_to_the_end, start_worker  # noqa: F401
 from tests.tenants import make_tenant, paths_of, refused
