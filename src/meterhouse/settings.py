@@ -76,6 +76,8 @@ class Settings(BaseModel):
     """What else a token request may name as the audience, separated by spaces; the tokens are the same."""
     http_hosts: Annotated[dict[str, str], BeforeValidator(_read_json), AfterValidator(_check_hosts)] = {}
     """Host → base URL for the calls of streams. Such a host may be private; all others must be public."""
+    flush_seconds: Annotated[int, Field(ge=1, le=3_600)] = 60
+    """How often real-time streams look at what is due by time: time-outs of sessions, flushes."""
     database_pool_size: Annotated[int, Field(ge=2, le=200)] = 10
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 

@@ -13,6 +13,7 @@ import signal
 import threading
 from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import timedelta
 from time import monotonic
 
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -66,7 +67,8 @@ async def work(settings: Settings, *, stop_with_parent: bool) -> None:
     parent = os.getppid()
     engine = make_engine(settings.database_url, pool_size=STEPPERS + 2)
     secrets = open_secrets(settings)
-    services = Services(Outbound(settings.http_hosts), secrets.fernet)
+    flush_every = timedelta(seconds=settings.flush_seconds)
+    services = Services(Outbound(settings.http_hosts), secrets.fernet, flush_every=flush_every)
     due = dict.fromkeys(JOBS, monotonic())
     try:
         await require_current_schema(engine)
