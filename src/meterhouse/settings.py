@@ -94,6 +94,8 @@ class Settings(BaseModel):
     """Periods that ended while nobody closed them: a record for each, or one that spans them as in the real product."""
     sandbox: bool = False
     """Whether /sandbox/v1 is there, which moves the clock of metering."""
+    flush_seconds: Annotated[int, Field(ge=1, le=3_600)] = 60
+    """How often real-time streams look at what is due by time: time-outs of sessions, flushes."""
     database_pool_size: Annotated[int, Field(ge=2, le=200)] = 10
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 

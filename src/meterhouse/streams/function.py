@@ -7,7 +7,7 @@ repeats it exactly.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, ClassVar, Protocol
 from uuid import UUID
 
@@ -68,6 +68,8 @@ class Services:
     """Encrypts the secrets of accounts."""
     missed: Missed = "each"
     """What becomes of periods that ended while nobody closed them."""
+    flush_every: timedelta = timedelta(seconds=60)
+    """How often what is due by time is looked at in a real-time stream."""
     tokens: Expiring[str] = field(default_factory=lambda: Expiring(MAX_TOKENS))
     answers: Expiring[Answer] = field(default_factory=lambda: Expiring(MAX_ANSWERS_BYTES))
 

@@ -34,6 +34,7 @@ class Import:
     allow_node_deletions: bool
     tag: str | None
     description: str | None
+    created_by: str | None = None
 
 
 async def import_stream(connection: AsyncConnection, account_id: UUID, wanted: Import, now: datetime) -> dict[str, Any]:
@@ -55,7 +56,7 @@ async def import_stream(connection: AsyncConnection, account_id: UUID, wanted: I
         connection,
         account_id,
         stream_id,
-        store.NewVersion(wanted.document, wanted.tag, wanted.description),
+        store.NewVersion(wanted.document, wanted.tag, wanted.description, wanted.created_by),
         now,
     )
     await _name_nodes(connection, account_id, stream_id, document)
@@ -183,7 +184,7 @@ class ImportBody(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     description: str | None = None
 
 
-def read_import(body: bytes) -> Import:
+def read_import(body: bytes, *, created_by: str) -> Import:
     decode_json(body)  # broken JSON and repeated members are told as everywhere
     try:
         read = msgspec.json.decode(body, type=ImportBody)
@@ -198,5 +199,10 @@ def read_import(body: bytes) -> Import:
         if text is not None and ("\x00" in text or not 1 <= len(text) <= MAX_NAME):
             raise bad_field(name, f"must have 1 to {MAX_NAME} characters")
     return Import(
-        bytes(read.stream).decode(), read.conflict_strategy, read.allow_node_deletions, read.tag, read.description
+        document=bytes(read.stream).decode(),
+        strategy=read.conflict_strategy,
+        allow_node_deletions=read.allow_node_deletions,
+        tag=read.tag,
+        description=read.description,
+        created_by=created_by,
     )

@@ -31,7 +31,7 @@ RunId = Annotated[UUID, Path(alias="runId")]
 
 @router.post("/import")
 async def import_stream(request: Request, caller: Admitted, connection: Transaction) -> Response:
-    wanted = read_import(await read_body(request))
+    wanted = read_import(await read_body(request), created_by=caller.client_id)
     return JsonReply(await import_document(connection, caller.account_id, wanted, clock.now()), 201)
 
 
@@ -73,13 +73,16 @@ async def _require_stream(connection: Any, account_id: UUID, stream_id: UUID) ->
     return row
 
 
-async def _document(connection: Any, account_id: UUID, stream_id: UUID, tag: str | None) -> tuple[str, bool]:
-    """The text of a version, and whether it is a real-time stream."""
+async def _document(connection: Any, account_id: UUID, stream_id: UUID, tag: str | None) -> str:
+    """The text of the version with the tag, or of the latest."""
     version = await store.find_version(connection, account_id, stream_id, tag)
     if version is None:
         raise NotFoundError(f"stream not found: {stream_id}" + (f" with the tag {tag}" if tag else ""))
-    nodes = decode_json(version["document"].encode())["nodes"]
-    return version["document"], any(node["type"] == REAL_TIME for node in nodes)
+    return str(version["document"])
+
+
+def _is_real_time(document: str) -> bool:
+    return any(node["type"] == REAL_TIME for node in decode_json(document.encode())["nodes"])
 
 
 @router.post("/{id}/deploy")
@@ -88,11 +91,11 @@ async def deploy_stream(
 ) -> Response:
     """A real-time stream begins to run, a batch stream may be started. Deploying again takes the new version."""
     await store.find_stream(connection, caller.account_id, stream_id, lock=True)
-    document, real_time = await _document(connection, caller.account_id, stream_id, tag)
+    document = await _document(connection, caller.account_id, stream_id, tag)
     now = clock.now()
     await store.mark_deployed(connection, caller.account_id, stream_id, tag)
     answer: dict[str, Any] = {"id": stream_id, "deployed": True}
-    if real_time:
+    if _is_real_time(document):
         if not await run_store.end_running(connection, caller.account_id, stream_id, now):
             raise ConflictError(
                 "the stream is in the middle of a step: undeploy it, and deploy it when the run has ended"
@@ -117,8 +120,10 @@ async def undeploy_stream(stream_id: StreamId, caller: Admitted, connection: Tra
 async def start_stream(
     stream_id: StreamId, caller: Admitted, connection: Transaction, tag: Tag | None = None
 ) -> Response:
-    document, real_time = await _document(connection, caller.account_id, stream_id, tag)
-    if real_time:
+    """The version with the tag; without one the deployed version or, where none is deployed, the latest."""
+    deployed = None if tag else await store.find_deployed_version(connection, caller.account_id, stream_id)
+    document = deployed["document"] if deployed else await _document(connection, caller.account_id, stream_id, tag)
+    if _is_real_time(document):
         raise ConflictError("a real-time stream is not started but deployed")
     run = run_store.NewRun(stream_id, "batch", document)
     return JsonReply({"runId": await run_store.insert_run(connection, caller.account_id, run, clock.now())}, 202)
@@ -154,10 +159,23 @@ def _run_json(row: RowMapping) -> dict[str, Any]:
         "startedAt": format_milliseconds(row["started_at"]),
         "nodes": row["nodes"],
         "audit": row["audit"],
-    }
+    } | _totals(row)
     if row["ended_at"] is not None:
         body["endedAt"] = format_milliseconds(row["ended_at"])
     return body if row["error"] is None else body | {"error": row["error"]}
+
+
+def _totals(row: RowMapping) -> dict[str, int]:
+    """Of the usage audit: what readers brought, what writers got, what was rejected (reference: usage engine 5)."""
+    totals = {"totalInput": 0, "totalOutput": 0, "totalRejected": 0}
+    for node in decode_json(row["document"].encode())["nodes"]:
+        counts = row["nodes"].get(node["id"])
+        if counts is not None:
+            kind, _, _ = node["type"].partition("/")
+            totals["totalInput"] += counts["out"] if kind == "readers" else 0
+            totals["totalOutput"] += counts["in"] if kind == "writers" else 0
+            totals["totalRejected"] += counts["rejected"]
+    return totals
 
 
 @router.get("/{id}/runs/{runId}/log")

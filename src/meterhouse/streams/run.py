@@ -1,7 +1,6 @@
 """One step of a run: a slice of records from the readers to the writers, in one transaction, all or nothing."""
 
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from time import monotonic
@@ -38,9 +37,6 @@ POSTPONED = timedelta(seconds=5)
 
 MAX_FAILURES = 5
 """In a row; then the run has failed."""
-
-FLUSH_EVERY = timedelta(seconds=60)
-"""How often what is due by time is looked at in a real-time stream."""
 
 
 class Reader(Protocol):
@@ -124,7 +120,7 @@ async def _step(connection: AsyncConnection, run: RowMapping, services: Services
     more = await walk.take_requeued(size) or more
     await walk.through()
     batch = run["kind"] == "batch"
-    flush_due = now >= run["flushed_at"] + FLUSH_EVERY
+    flush_due = now >= run["flushed_at"] + services.flush_every
     done = batch and not more
     if done or flush_due:
         await walk.flush(final=done)
@@ -179,7 +175,7 @@ class Walk:
             if getattr(function, "reads", False):
                 step = self._new_step(node)
                 more = await cast(Reader, function).read(step, limit) or more
-                await self._settle(node, step, handled=0)
+                await self._settle(node, step, ())
         return more
 
     async def take_requeued(self, limit: int) -> bool:
@@ -200,14 +196,14 @@ class Walk:
                     await self.functions[node.id].handle(records, step)
                 except TooLongTextError as error:
                     raise StreamError(f"{node.name}: {error}") from None
-                await self._settle(node, step, handled=len(records))
+                await self._settle(node, step, records)
 
     async def flush(self, *, final: bool) -> None:
         """From readers to writers, so that what one function sends still passes through those behind it."""
         for node in self.graph.nodes:
             step = self._new_step(node)
             await self.functions[node.id].flush(step, final=final)
-            await self._settle(node, step, handled=0)
+            await self._settle(node, step, ())
             await self.through()
 
     def _new_step(self, node: Node) -> Step:
@@ -223,24 +219,24 @@ class Walk:
             services=self.services,
         )
 
-    async def _settle(self, node: Node, step: Step, *, handled: int) -> None:
-        """Hands on what a function emitted, keeps what it rejected, logged and counted."""
+    async def _settle(self, node: Node, step: Step, handled: Sequence[Record]) -> None:
+        """Hands on what a function emitted, keeps what it rejected, logged and counted.
+
+        Several targets get the same records: no function changes what it gets.
+        """
         for output, records in step.emitted.items():
             self.progress.count(node.id, "out", len(records))
             if output == REACHED:
                 self.progress.outputs.extend((node.id, record.payload) for record in records)
                 continue
-            targets = self.graph.targets.get((node.id, output), ())
-            for place, target in enumerate(targets):
-                # The last target gets the records themselves, the others copies: scripts change what they get.
-                own = records if place == len(targets) - 1 else [deepcopy(record) for record in records]
-                self.waiting.setdefault(target, []).extend(own)
+            for target in self.graph.targets.get((node.id, output), ()):
+                self.waiting.setdefault(target, []).extend(records)
         self.progress.log.extend((node.id, level, text) for level, text in step.log)
         self.progress.add_up(step.audit)
         self.progress.sent += step.sent
         await self._suspend(node, step, handled)
 
-    async def _suspend(self, node: Node, step: Step, handled: int) -> None:
+    async def _suspend(self, node: Node, step: Step, handled: Sequence[Record]) -> None:
         """What was rejected goes to Data correction, unless the function says otherwise."""
         rules = node.params.get("suspenseManagement") or {}
         rejected = len(step.rejected)
@@ -251,14 +247,25 @@ class Walk:
             return
         await correction_store.add(self.connection, self.run, node, step.rejected, self.now)
         streaks = self.progress.state.setdefault("rejectedInARow", {})
-        if handled > rejected and rules.get("resetOnValidEvent", True):
-            streaks.pop(node.id, None)
-        elif rejected:
-            streaks[node.id] = streaks.get(node.id, 0) + rejected
-        threshold = rules.get("eventThreshold")
-        streak = streaks.get(node.id, 0)
-        if rejected and isinstance(threshold, int) and 0 < threshold <= streak:
-            raise StreamError(
-                f"{node.name}: {streak} records in a row were rejected, at most {threshold} may be;"
-                f" the last: {step.rejected[-1][1]}"
-            )
+        streak, aborting = _rejected_in_a_row(streaks.get(node.id, 0), step, handled, rules)
+        if aborting is not None:
+            raise StreamError(f"{node.name}: {streak} records in a row were rejected; the last: {aborting}")
+        streaks[node.id] = streak
+
+
+def _rejected_in_a_row(
+    streak: int, step: Step, handled: Sequence[Record], rules: Mapping[str, Any]
+) -> tuple[int, str | None]:
+    """How many after the last record, and the reason of the one with which it were too many."""
+    threshold, resets = rules.get("eventThreshold"), rules.get("resetOnValidEvent", True)
+    limit = threshold if isinstance(threshold, int) and threshold > 0 else None
+    reasons = {id(record): reason for record, reason in step.rejected}
+    for record in handled if reasons else handled[-1:]:
+        reason = reasons.get(id(record))
+        if reason is not None:
+            streak += 1
+            if streak == limit:
+                return streak, reason
+        elif resets:
+            streak = 0
+    return streak, None

@@ -286,6 +286,12 @@ async def find_version(
     return found.mappings().first()
 
 
+async def find_deployed_version(connection: AsyncConnection, account_id: UUID, stream_id: UUID) -> RowMapping | None:
+    statement = select(_v.document).where(_of_stream(account_id, stream_id), _v.deployed)
+    found: Result[Any] = await connection.execute(statement)
+    return found.mappings().first()
+
+
 async def list_versions(
     connection: AsyncConnection, account_id: UUID, stream_id: UUID, page: Page
 ) -> Sequence[RowMapping]:

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Awaitable, Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import timedelta
 from time import monotonic
 
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -71,7 +72,8 @@ async def work(settings: Settings, *, stop_with_parent: bool) -> None:
     parent = os.getppid()
     engine = make_engine(settings.database_url, pool_size=STEPPERS + 4)
     secrets = open_secrets(settings)
-    services = Services(Outbound(settings.http_hosts), secrets.fernet, settings.missed_periods)
+    flush_every = timedelta(seconds=settings.flush_seconds)
+    services = Services(Outbound(settings.http_hosts), secrets.fernet, settings.missed_periods, flush_every)
     deliverer = Deliverer(engine, Outbound(settings.http_hosts), secrets.fernet)
     # Hosts are looked up in threads. A slow name server must not hold up the calls to other hosts.
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(LOOKUPS, "lookup"))
