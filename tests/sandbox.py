@@ -108,6 +108,10 @@ class Customer:
     def set_clock(self, instant: datetime) -> None:
         ok(self.client.put("/sandbox/v1/clock", json={"now": instant.astimezone(UTC).isoformat()}))
 
+    def wait_for_morning(self) -> None:
+        """So that no midnight of UTC passes by itself in what follows."""
+        self.set_clock(self.now().replace(hour=10, minute=0, second=0, microsecond=0) + timedelta(days=1))
+
     def advance(self, **delta: float) -> None:
         """By so many days, hours, …"""
         ok(self.client.post("/sandbox/v1/clock/advance", json={"seconds": timedelta(**delta).total_seconds()}))

@@ -104,12 +104,13 @@ def test_every_process_follows(sandbox, customer, start_api):
     other = start_api(**{name: sandbox.installation.environment[name] for name in SHARED})
     with httpx.Client(base_url=other.base_url, headers=customer.client.headers, verify=TLS) as client:
         customer.advance(days=10)
-        assert clock(client) >= customer.now() - SECOND
+        shown = customer.now()
+        assert shown <= clock(client)
         ok(client.post("/sandbox/v1/clock/advance", json={"seconds": 86_400}))
-        assert customer.now() >= clock(client) - SECOND
+        assert shown + timedelta(days=1) <= customer.now()
         late = start_api(**{name: sandbox.installation.environment[name] for name in SHARED})
         with httpx.Client(base_url=late.base_url, headers=customer.client.headers, verify=TLS) as third:
-            assert clock(third) >= customer.now() - SECOND
+            assert shown + timedelta(days=1) <= clock(third)
 
 
 SHARED = ("METERHOUSE_DATABASE_URL", "METERHOUSE_SANDBOX")
@@ -261,6 +262,7 @@ def test_settle_returns_when_what_was_sent_is_counted_and_put_out(customer):
     """Many times, with much to do: no look at the results ever comes too early."""
     with customer.metering() as stream:
         stream.deploy()
+        customer.wait_for_morning()
         kind = customer.add_type(resetSchedule=make_schedule(day="*"))
         meters = [stream.add_meter(kind) for _ in range(5)]
         for day in range(1, 6):
@@ -282,6 +284,7 @@ def test_settle_answers_the_clock(customer):
 
 def test_without_a_worker_settle_gives_up_and_says_what_is_left(installation, start_api, tmp_path_factory):
     with open_sandbox(installation, start_api, tmp_path_factory) as alone, alone.open_customer() as customer:
+        customer.wait_for_morning()
         meter = customer.add_meter(customer.add_type(resetSchedule=make_schedule(day="*")))
         ok(customer.client.post("/sandbox/v1/settle", json={"timeoutSeconds": 0.2}))  # there is nothing to do
         customer.advance(days=2)
@@ -294,4 +297,4 @@ def test_without_a_worker_settle_gives_up_and_says_what_is_left(installation, st
         assert len(customer.periods(meter)) == 2
         with alone.database() as database:
             [ahead] = database.execute("SELECT ahead_microseconds FROM sandbox_clock").fetchone()
-        assert timedelta(days=2) <= timedelta(microseconds=ahead) < timedelta(days=2, minutes=1)
+        assert timedelta(days=2) <= timedelta(microseconds=ahead) < timedelta(days=4)

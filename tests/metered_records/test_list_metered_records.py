@@ -14,6 +14,7 @@ def fed(sandbox):
     """A customer with three days of two meters, one of which reached a threshold on each: nine records."""
     with sandbox.open_customer() as customer, customer.metering() as stream:
         stream.deploy()
+        customer.wait_for_morning()
         kind = customer.add_type(resetSchedule=DAILY, thresholds=[{"name": "t", "absoluteValue": 1}])
         meters = [stream.add_meter(kind, customFields={"plan": "gold"}) for _ in range(2)]
         for _ in range(3):
@@ -86,6 +87,7 @@ def test_at_the_end_the_answer_is_empty_and_the_cursor_the_same(fed):
 
 def test_what_comes_later_is_behind_the_cursor(sandbox, fed):
     with sandbox.open_customer() as customer:
+        customer.wait_for_morning()
         meter = customer.add_meter(customer.add_type(resetSchedule=DAILY))
         assert pull(customer) == ([], "0")
         for day in range(1, 4):
@@ -97,6 +99,7 @@ def test_what_comes_later_is_behind_the_cursor(sandbox, fed):
 
 def test_a_record_is_spelled_as_it_was_sent(sandbox):
     with sandbox.open_customer() as customer:
+        customer.wait_for_morning()
         fields = '{"z":1.10,"a":"é\\u2028","n":{"y":1e3,"x":[100000000000000000000.5]}}'
         kind = customer.add_type(resetSchedule=DAILY)
         body = f'{{"meterKey":"k","userId":"u","meterTypeId":"{kind["id"]}","customFields":{fields}}}'

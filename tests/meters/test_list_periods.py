@@ -24,6 +24,11 @@ def listed(customer, meter, **params):
     return answer["periods"]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def morning(customer):
+    customer.wait_for_morning()
+
+
 @pytest.fixture(scope="module")
 def closed(customer):
     """A meter with 27 closed days."""

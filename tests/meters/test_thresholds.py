@@ -10,6 +10,11 @@ from tests.usage_engine import make_schedule
 CAPACITY = 100
 
 
+@pytest.fixture(autouse=True)
+def morning(customer):
+    customer.wait_for_morning()
+
+
 @pytest.fixture(scope="module")
 def stream(customer):
     rule = {"ignoreCondition": True, "matchCategory": "DEFAULT", "groupBy": [{"fields": ["region"]}]}
