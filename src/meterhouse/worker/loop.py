@@ -58,17 +58,8 @@ async def work(settings: Settings, *, stop_with_parent: bool) -> None:
             "METERHOUSE_DATABASE_URL: is not set; `meterhouse serve` brings its own database and worker"
         )
     stop = asyncio.Event()
-
-    def end() -> None:
-        stop.set()
-        exit_anyway = threading.Timer(EXIT_SECONDS, os._exit, (1,))
-        exit_anyway.daemon = True
-        exit_anyway.start()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, end)
-    with contextlib.suppress(ValueError, OSError):  # a lower limit is in force, or it cannot be set here
-        resource.setrlimit(resource.RLIMIT_DATA, (MAX_MEMORY_BYTES, resource.getrlimit(resource.RLIMIT_DATA)[1]))
+    _stop_on_signals(stop)
+    _limit_memory()
     parent = os.getppid()
     engine = make_engine(settings.database_url, pool_size=STEPPERS + 4)
     secrets = open_secrets(settings)
@@ -97,10 +88,7 @@ async def work(settings: Settings, *, stop_with_parent: bool) -> None:
     due = dict.fromkeys(JOBS, monotonic())
     try:
         await require_current_schema(engine)
-        # What lives as long as the process needs no look by the collector of garbage, nor does all that a slice makes.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(50_000, 50, 100)
+        _collect_less_garbage()
         _log.info("the worker is running")
         rounds = [_Rounds("closing periods", close_periods), _Rounds("deliveries", deliver)]
         stepping = _Rounds("a step of a stream", step_streams)
@@ -115,6 +103,29 @@ async def work(settings: Settings, *, stop_with_parent: bool) -> None:
         await deliverer.close()
         await services.http.close()
         await engine.dispose()
+
+
+def _stop_on_signals(stop: asyncio.Event) -> None:
+    def end() -> None:
+        stop.set()
+        exit_anyway = threading.Timer(EXIT_SECONDS, os._exit, (1,))
+        exit_anyway.daemon = True
+        exit_anyway.start()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, end)
+
+
+def _limit_memory() -> None:
+    with contextlib.suppress(ValueError, OSError):  # a lower limit is in force, or it cannot be set here
+        resource.setrlimit(resource.RLIMIT_DATA, (MAX_MEMORY_BYTES, resource.getrlimit(resource.RLIMIT_DATA)[1]))
+
+
+def _collect_less_garbage() -> None:
+    """What lives as long as the process needs no look by the collector, nor does all that a slice makes."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 50, 100)
 
 
 async def _do_due_jobs(
