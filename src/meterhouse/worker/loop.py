@@ -58,7 +58,7 @@ async def work(settings: Settings, *, stop_with_parent: bool) -> None:
             "METERHOUSE_DATABASE_URL: is not set; `meterhouse serve` brings its own database and worker"
         )
     stop = asyncio.Event()
-    _stop_on_signals(stop)
+    end = _stop_on_signals(stop)
     _limit_memory()
     parent = os.getppid()
     engine = make_engine(settings.database_url, pool_size=STEPPERS + 4)
@@ -97,7 +97,7 @@ async def work(settings: Settings, *, stop_with_parent: bool) -> None:
         while not stop.is_set() and not (stop_with_parent and os.getppid() != parent):
             await _do_due_jobs(due, engine, secrets, stop, sandbox=settings.sandbox)
             await _wait(stop, TICK_SECONDS)
-        stop.set()
+        end()
         await _end(working)
     finally:
         await deliverer.close()
@@ -105,7 +105,9 @@ async def work(settings: Settings, *, stop_with_parent: bool) -> None:
         await engine.dispose()
 
 
-def _stop_on_signals(stop: asyncio.Event) -> None:
+def _stop_on_signals(stop: asyncio.Event) -> Callable[[], None]:
+    """Also what stops without a signal."""
+
     def end() -> None:
         stop.set()
         exit_anyway = threading.Timer(EXIT_SECONDS, os._exit, (1,))
@@ -114,6 +116,7 @@ def _stop_on_signals(stop: asyncio.Event) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, end)
+    return end
 
 
 def _limit_memory() -> None:
