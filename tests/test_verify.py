@@ -7,6 +7,7 @@ import subprocess
 
 import pytest
 
+from meterhouse.reference.documents import folder, load
 from meterhouse.verify import NoExportError, verify_files
 from tests.conftest import COMMAND
 
@@ -248,6 +249,13 @@ def run(tmp_path):
         return subprocess.run(command, input=stdin, env=environment, cwd=tmp_path, check=False, **options)
 
     return call
+
+
+def test_the_example_of_the_document_is_all_right(run):
+    document = load(folder() / "usage-engine.yaml")
+    answer = document["paths"]["/usage-metering/v1/meters/{id}/periods"]["get"]["responses"]["200"]
+    done = run("-", stdin=json.dumps(answer["content"]["application/json"]["examples"]["one"]["value"]))
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "1 periods of 1 meters: all right")
 
 
 def test_the_command_ends_with_0_when_all_is_right_and_leaves_nothing_behind(run, tmp_path):
