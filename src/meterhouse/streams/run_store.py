@@ -67,13 +67,14 @@ def _one(account_id: UUID, run_id: UUID) -> Any:
 
 
 async def keep_progress(connection: AsyncConnection, account_id: UUID, run_id: UUID, values: Mapping[str, Any]) -> None:
-    await connection.execute(update(stream_runs).where(_one(account_id, run_id)).values(values))
+    """Of one that is still running."""
+    running = and_(_one(account_id, run_id), _r.status == "running")
+    await connection.execute(update(stream_runs).where(running).values(values))
 
 
 async def abort(connection: AsyncConnection, account_id: UUID, run_id: UUID, error: str, now: datetime) -> None:
-    """One that is still running."""
-    running = and_(_one(account_id, run_id), _r.status == "running")
-    await connection.execute(update(stream_runs).where(running).values(status="aborted", error=error, ended_at=now))
+    values = {"status": "aborted", "error": error, "ended_at": now}
+    await keep_progress(connection, account_id, run_id, values)
 
 
 async def is_running(connection: AsyncConnection, account_id: UUID, stream_id: UUID) -> bool:

@@ -85,7 +85,7 @@ async def work(settings: Settings, *, stop_with_parent: bool) -> None:
                     due[name] = monotonic() + job.every_seconds
                     await _run(name, job, engine, secrets)
             await _wait(stop, TICK_SECONDS)
-        stop.set()
+        end()
         await _end(stepping)
     finally:
         await services.http.close()
