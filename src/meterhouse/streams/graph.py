@@ -58,8 +58,10 @@ def _node(item: Any, meter_keys: Mapping[str, str]) -> Node:
     if item["id"] in meter_keys:
         params["meterKey"] = meter_keys[item["id"]]
     name = item.get("name") or item["type"]
-    version = item.get("schemaVersion")
-    return Node(item["id"], item["type"], str(name), params, version if isinstance(version, int) else 1)
+    version = item.get("schemaVersion") or 1
+    if not isinstance(version, int):
+        raise StreamError(f"the schemaVersion of the function {item['id']} must be a whole number")
+    return Node(item["id"], item["type"], str(name), params, version)
 
 
 def _edge(item: Any) -> tuple[str, str, str | None]:
