@@ -14,14 +14,14 @@ from meterhouse.conformance.target import Application, Target
 from tests.conftest import COMMAND, TLS
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def worker(installation):
     with subprocess.Popen([*COMMAND, "worker"], env=installation.environment, stderr=subprocess.DEVNULL) as process:
         yield process
         process.terminate()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def make_target(installation):
     """Of a fresh account."""
 
@@ -105,6 +105,6 @@ def make_proxy():
         client.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def plain_environment():
     return {name: value for name, value in os.environ.items() if not name.startswith("METERHOUSE_")}

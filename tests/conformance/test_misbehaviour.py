@@ -212,7 +212,7 @@ ALTERATIONS = [
 ]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def limited(start_api, worker):
     """Limits are on, so that answers carry their headers, and too high to be met."""
     high = {"requests": 100_000, "window_seconds": 1, "burst": 100_000}
@@ -220,7 +220,7 @@ def limited(start_api, worker):
     return start_api(METERHOUSE_RATE_LIMITS=json.dumps(dict.fromkeys(changes, high)))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def target(limited, make_target):
     return make_target(limited.base_url)
 

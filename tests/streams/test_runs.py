@@ -47,9 +47,13 @@ def start_worker(installation, tmp_path_factory):
     started = []
 
     def start():
-        with (tmp_path_factory.mktemp("worker") / "worker.log").open("wb") as log:
+        path = tmp_path_factory.mktemp("worker") / "worker.log"
+        with path.open("wb") as log:
             process = subprocess.Popen([*COMMAND, "worker"], env=installation.environment, stdout=log, stderr=log)
         started.append(process)
+        while "the worker is running" not in path.read_text():
+            assert process.poll() is None, path.read_text()
+            time.sleep(0.05)
         return process
 
     yield start

@@ -32,7 +32,7 @@ def _settings(run: Path) -> dict[str, str]:
         "port": str(PORT),
         "unix_socket_directories": str(run),
         "unix_socket_permissions": "0700",
-        "max_connections": "100",
+        "max_connections": "300",
         "shared_buffers": f"{min(256, max(16, memory_bytes // 8 // 2**20))}MB",
         "jit": "off",
         "fsync": "on",

@@ -9,7 +9,7 @@ from meterhouse.meters.usage import delete_meters, lock_meters, lock_meters_of_k
 from meterhouse.rules.closing import CannotCloseError, Closing, Sent, close_due, close_now
 from meterhouse.rules.guiding import GuidingError, Rule, UnusableRecordError, Usage, parse_rules, read_usage
 from meterhouse.rules.usage import Meter, apply, threshold_record
-from meterhouse.streams.function import Node, Record, Step, StreamError
+from meterhouse.streams.function import Node, Record, Step, StreamError, TryAgainError
 
 BY_EXECUTION = "STREAM_END"
 """The flushType that ends the periods of all meters with the run; all others leave it to the schedule."""
@@ -17,7 +17,7 @@ BY_EXECUTION = "STREAM_END"
 METERS_AT_ONCE = 1_000
 
 
-class PeriodsBehindError(Exception):
+class PeriodsBehindError(TryAgainError):
     """A meter has more missed periods than one transaction closes. The step is tried again when the worker has."""
 
 
