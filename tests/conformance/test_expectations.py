@@ -7,6 +7,8 @@ import pytest
 
 from meterhouse.conformance.expect import ABSENT, INSTANT_OFFSET, INSTANT_Z, TEXT, ULID, UUID, Only, differences, one_of
 
+pytestmark = pytest.mark.odd_requests("the check sends bad events beside good ones")
+
 
 def read(text):
     return json.loads(text, parse_float=Decimal)

@@ -8,6 +8,8 @@ import pytest
 
 from meterhouse.conformance.command import check_conformance
 
+pytestmark = pytest.mark.odd_requests("the check sends bad events beside good ones")
+
 TYPES, METERS = "/usage-metering/v1/meter-types", "/usage-metering/v1/meters"
 COLLECTORS, STREAMS = "/online-collection/v1/collectors", "/stream-management/v1/streams"
 ONE = "/[^/]+"

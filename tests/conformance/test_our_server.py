@@ -11,6 +11,8 @@ import pytest
 from meterhouse.conformance.command import check_conformance
 from tests.conftest import COMMAND
 
+pytestmark = pytest.mark.odd_requests("the check sends bad events beside good ones")
+
 STREAMS = "/stream-management/v1/streams"
 
 

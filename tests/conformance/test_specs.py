@@ -7,6 +7,8 @@ from meterhouse.conformance.report import Report, Rule
 from meterhouse.conformance.specs import problems
 from meterhouse.conformance.walk import Answer, Walk
 
+pytestmark = pytest.mark.odd_requests("the check sends bad events beside good ones")
+
 DOCUMENT = """
 openapi: 3.1.0
 info: {title: Things, version: "1"}

@@ -54,13 +54,14 @@ def is_whole(config: Config) -> bool:
 
 
 def close_contract(session: pytest.Session) -> None:
-    """Fails the session if the contract was broken where a test swallowed it, or the suite did not see all of it."""
+    """Fails the session if the contract was broken where a test swallowed it.
+
+    What the whole suite did not see is told, and with --contract it fails the session too.
+    """
     contract = open_contract(session.config)
     lines = list(contract.errors)
-    if is_whole(session.config) and session.exitstatus == pytest.ExitCode.OK:
+    if session.config.option.contract or is_whole(session.config):
         lines += list(dict.fromkeys(unseen(contract)))
-    if session.config.option.contract:
-        lines = list(dict.fromkeys([*contract.errors, *unseen(contract)]))
     if not lines:
         return
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
@@ -68,5 +69,6 @@ def close_contract(session: pytest.Session) -> None:
         reporter.section("the contract", red=True)
         reporter.line("\n".join(lines))
         reporter.line(f"{len(lines)} faults in {contract.exchanges} exchanges")
-    if session.exitstatus == pytest.ExitCode.OK:
+    fails = bool(contract.errors) or session.config.option.contract
+    if fails and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
