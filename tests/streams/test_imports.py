@@ -49,7 +49,7 @@ def test_what_no_stream_can_be_made_of_is_a_bad_stream(client, document):
 
 def test_odd_members_that_mean_nothing_to_us_come_back(client, imported):
     document = broken(
-        nodes=[{"id": "a", "type": "writers/log", "schemaVersion": "x", "name": 7, "params": None}], edges=[]
+        nodes=[{"id": "a", "type": "writers/log", "schemaVersion": 99, "name": 7, "params": None}], edges=[]
     )
     exported = client.get(f"{STREAMS}/{imported(document)['id']}/export").json()
     assert exported == document | {"tag": None}
