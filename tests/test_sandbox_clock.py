@@ -191,6 +191,19 @@ def test_usage_of_the_clocks_present_is_not_in_the_future(customer):
         assert "future" in rejected["error"]
 
 
+def test_a_worker_that_is_at_work_follows_too(customer):
+    """Usage is never ahead of the worker's clock, though the worker had begun to read before the clock was moved."""
+    with customer.metering() as stream:
+        stream.deploy()
+        meter = stream.add_meter(customer.add_type(resetSchedule=make_schedule(month="1")))
+        for _ in range(150):
+            customer.advance(seconds=1)
+            stream.use(meter, 1, timestamp=customer.now().isoformat())
+        customer.settle()
+        assert stream.rejected() == []
+        assert customer.meter(meter)["value"] == 150
+
+
 def test_rejected_records_are_forgotten_after_six_months_of_the_clock(customer):
     with customer.metering() as stream:
         stream.deploy()

@@ -1,9 +1,10 @@
 """Processes of a sandbox follow its clock, which the database keeps for all of them."""
 
 import contextlib
+from datetime import datetime
 
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from meterhouse import clock
@@ -12,7 +13,13 @@ from meterhouse.sandbox.store import read_ahead
 
 async def follow(engine: AsyncEngine) -> None:
     async with engine.connect() as connection:
-        clock.set_ahead(await read_ahead(connection))
+        await read_clock(connection)
+
+
+async def read_clock(connection: AsyncConnection) -> datetime:
+    """The present instant, which is not before any that was set when this began."""
+    clock.set_ahead(await read_ahead(connection))
+    return clock.now()
 
 
 class FollowClock:

@@ -5,7 +5,7 @@ Everything a function keeps (its state, what it rejects, what it counts) commits
 repeats it exactly.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Protocol
@@ -14,6 +14,7 @@ from uuid import UUID
 from cryptography.fernet import Fernet
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from meterhouse import clock
 from meterhouse.outbound import Answer, Outbound
 from meterhouse.rules.closing import Missed, Sent
 from meterhouse.streams.expiring import Expiring
@@ -59,6 +60,14 @@ class TryAgainError(Exception):
     """The step cannot be done now, for no fault of anybody: it is done again in a while."""
 
 
+ReadClock = Callable[[AsyncConnection], Awaitable[datetime]]
+
+
+async def read_own_clock(_: AsyncConnection) -> datetime:
+    """Outside of sandboxes nobody moves it."""
+    return clock.now()
+
+
 @dataclass(frozen=True, slots=True)
 class Services:
     """What functions use beside the database. The worker makes them once; what they keep is lost with it."""
@@ -70,6 +79,8 @@ class Services:
     """What becomes of periods that ended while nobody closed them."""
     flush_every: timedelta = timedelta(seconds=60)
     """How often what is due by time is looked at in a real-time stream."""
+    read_clock: ReadClock = read_own_clock
+    """The present instant for all that the connection sees."""
     tokens: Expiring[str] = field(default_factory=lambda: Expiring(MAX_TOKENS))
     answers: Expiring[Answer] = field(default_factory=lambda: Expiring(MAX_ANSWERS_BYTES))
 

@@ -118,6 +118,8 @@ async def _step(connection: AsyncConnection, run: RowMapping, services: Services
     began, size = monotonic(), _slice_size(graph, progress.state)
     more = await walk.read(size)
     more = await walk.take_requeued(size) or more
+    # Not before: a record that is read may be of an instant to which somebody has just moved a sandbox's clock.
+    walk.now = await services.read_clock(connection)
     await walk.through()
     batch = run["kind"] == "batch"
     flush_due = now >= run["flushed_at"] + services.flush_every

@@ -24,9 +24,9 @@ from meterhouse.access.secrets import Secrets, open_secrets
 from meterhouse.database import make_engine, require_current_schema
 from meterhouse.meters.reset import close_due_meters
 from meterhouse.outbound import Outbound
-from meterhouse.sandbox.follow import follow
+from meterhouse.sandbox.follow import follow, read_clock
 from meterhouse.settings import Settings, SettingsError
-from meterhouse.streams.function import Services
+from meterhouse.streams.function import Services, read_own_clock
 from meterhouse.streams.run import run_due_step
 from meterhouse.streams.scripts import open_sandbox
 from meterhouse.webhooks.deliver import Deliverer
@@ -64,7 +64,13 @@ async def work(settings: Settings, *, stop_with_parent: bool) -> None:
     engine = make_engine(settings.database_url, pool_size=STEPPERS + 4)
     secrets = open_secrets(settings)
     flush_every = timedelta(seconds=settings.flush_seconds)
-    services = Services(Outbound(settings.http_hosts), secrets.fernet, settings.missed_periods, flush_every)
+    services = Services(
+        Outbound(settings.http_hosts),
+        secrets.fernet,
+        settings.missed_periods,
+        flush_every,
+        read_clock if settings.sandbox else read_own_clock,
+    )
     deliverer = Deliverer(engine, Outbound(settings.http_hosts), secrets.fernet)
     # Hosts are looked up in threads. A slow name server must not hold up the calls to other hosts.
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(LOOKUPS, "lookup"))
