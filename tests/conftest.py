@@ -20,7 +20,7 @@ from meterhouse import embedded
 from meterhouse.__main__ import make_parser
 from meterhouse.settings import read_settings
 
-from .contract.session import close_contract, open_contract
+from .contract.session import close_contract, hand_over, open_contract, take_over
 from .contract.wiring import watch, wired
 
 # Nothing here speaks TLS, but every client would read all certificates.
@@ -48,8 +48,14 @@ def pytest_runtest_setup(item):
     open_contract(item.config).judges_requests = item.get_closest_marker("odd_requests") is None
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    take_over(node.config, getattr(node, "workeroutput", {}))
+
+
 def pytest_sessionfinish(session):
-    close_contract(session)
+    if not hand_over(session.config):
+        close_contract(session)
 
 
 def free_port() -> int:

@@ -61,6 +61,24 @@ class Contract:
         self.found = {document.name: set() for document in self.documents}
         self._missing: dict[str, set[str]] = {}
 
+    def seen(self) -> dict[str, Any]:
+        """What exchanges have had so far, in terms of JSON."""
+        found = {name: sorted(pointers) for name, pointers in self.found.items()}
+        return {
+            "statuses": sorted(self.statuses),
+            "found": found,
+            "exchanges": self.exchanges,
+            "errors": self.errors,
+        }
+
+    def add(self, seen: dict[str, Any]) -> None:
+        """What another process has seen."""
+        self.statuses |= {(operation_id, status) for operation_id, status in seen["statuses"]}
+        for name, pointers in seen["found"].items():
+            self.found[name] |= set(pointers)
+        self.exchanges += seen["exchanges"]
+        self.errors += seen["errors"]
+
     def check(self, exchange: Exchange) -> None:
         """Raises ContractError; what was raised is also kept, for where a test swallows it."""
         self.exchanges += 1
