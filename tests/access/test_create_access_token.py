@@ -161,7 +161,9 @@ def test_another_audience_is_denied(ask, application, audience):
     assert_refused(ask(json=application.asks(audience=audience)), 401, "access_denied")
 
 
-@pytest.mark.parametrize("secret", [pytest.param(new_client_secret(), id="another"), "wrong", "x" * 60_000, "\x00", "\ud800", "é"])
+@pytest.mark.parametrize(
+    "secret", [pytest.param(new_client_secret(), id="another"), "wrong", "x" * 60_000, "\x00", "\ud800", "é"]
+)
 def test_a_wrong_secret_is_denied(ask, application, secret):
     answer = ask(content=json.dumps(application.asks(client_secret=secret)), headers=AS_JSON)
     assert_refused(answer, 401, "access_denied", "Unauthorized")

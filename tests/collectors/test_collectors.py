@@ -157,7 +157,13 @@ def test_a_deleted_collector_is_gone_with_its_data(client, make_collector, datab
     assert database.execute("SELECT count(*) FROM inbox WHERE collector_id = %s", (made["id"],)).fetchone() == (0,)
 
 
-OPERATIONS = [("GET", ""), ("PATCH", ""), ("DELETE", ""), ("POST", "/send"), ("GET", f"/ingestions/6f0a7c5e-2b2d-4a55-9d7e-3a1f0c9b8e21")]
+OPERATIONS = [
+    ("GET", ""),
+    ("PATCH", ""),
+    ("DELETE", ""),
+    ("POST", "/send"),
+    ("GET", "/ingestions/6f0a7c5e-2b2d-4a55-9d7e-3a1f0c9b8e21"),
+]
 
 
 def body_for(method, path):
