@@ -13,7 +13,7 @@ serve: $(VENV)/ready  ## start the server with its own Postgres and Redis (Ctrl-
 	@exec $(BIN)/meterhouse serve
 
 test: lint  ## lint, then every test against real Postgres and Redis
-	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/ready  ## style, types and layer rules
 	$(BIN)/ruff check .

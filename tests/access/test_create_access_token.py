@@ -109,6 +109,9 @@ def test_the_audience_is_accepted_without_its_trailing_slash(api, application):
 def test_a_scope_member_narrows_the_token(api, ask, application):
     body = ask(json=application.asks(scope="read:usage send:events read:usage")).json()
     assert body["scope"] == "read:usage send:events"
+    headers = {"Authorization": basic(application.client_id, application.client_secret)}
+    asked = application.asks(client_id=None, client_secret=None, scope="send:events")
+    assert ask(data=asked, headers=headers).json()["scope"] == "send:events"
     assert list_buckets(api.base_url, body["access_token"]).status_code == 403
 
 

@@ -61,8 +61,8 @@ def test_a_meter_can_be_read_as_it_was_created(account):
 @pytest.mark.parametrize("member", ["externalRef", "meterTypeExternalRef"])
 def test_a_type_may_be_named_by_its_external_reference(account, member):
     meter_type = account.add_type(externalRef=f"by {member}")
-    meter = created(account.post("/meters", make_meter(**{member: f"by {member}"})))
-    assert meter["meterTypeId"] == meter_type["id"]
+    meter = created(account.post("/meters", make_meter(customFields={"plan": "gold"}, **{member: f"by {member}"})))
+    assert (meter["meterTypeId"], meter["customFields"]) == (meter_type["id"], {"plan": "gold"})
 
 
 def test_a_type_may_be_named_in_capitals(account):

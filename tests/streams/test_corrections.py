@@ -162,6 +162,19 @@ def test_deleted_records_are_gone_and_their_stream_may_go_too(client, small):
     assert client.delete(f"{STREAMS}/{small}").json() == {"deletedCount": 1}
 
 
+def test_all_of_an_actions_filter_must_hold(client, small):
+    ids = by_value(client, small)
+    rejected = [record["createdAt"] for record in records(client, small)]
+    all_of_it = {"streamId": small, "nodeId": "small", "from": min(rejected), "to": "2100-01-01T00:00:00Z"}
+    assert act(client, "requeue", filter=all_of_it | {"status": "open", "nodeId": "log"}) == 0
+    assert act(client, "requeue", filter=all_of_it | {"status": "open", "to": min(rejected)}) == 0
+    assert act(client, "requeue", filter=all_of_it | {"status": "open"}) == 2
+    act(client, "correct", ids=[ids[3]], changes={"by": "hand"})
+    assert act(client, "delete", filter=all_of_it | {"status": "queued", "from": "2100-01-01T00:00:00Z"}) == 0
+    assert act(client, "delete", filter=all_of_it | {"status": "queued"}) == 1
+    assert list(by_value(client, small)) == [3]
+
+
 def test_another_account_sees_and_touches_nothing(client, stranger, small):
     before = records(client, small)
     ids = [record["id"] for record in before]

@@ -302,13 +302,19 @@ def test_a_token_is_fetched_once_and_another_when_it_is_refused(ask, fresh, serv
 
 
 def test_client_credentials_may_go_in_the_header_and_the_secret_says_where(ask, fresh, server):
-    make_secret(fresh, **OAUTH2, tokenUrl="http://test.example/token", audience="mine")
+    secret_id = str(uuid.uuid4())
+    wider = {"tokenUrl": "http://test.example/token", "audience": "mine", "scope": "read write"}
+    assert make_secret(fresh, **OAUTH2, **wider, id=secret_id)["id"] == secret_id
     elsewhere = {"accessTokenURL": "http://127.0.0.1/x", "clientAuthentication": "header", "headerPrefix": "JWT"}
     _, [record] = ask("/secured", of=fresh, authType="oAuth2", oAuth2Authentication=elsewhere)
     assert record["httpResponse"] == {"as": "JWT token-1"}
     token_call = server.seen[0]
     assert token_call.headers["Authorization"] == "Basic " + base64.b64encode(b"me+%26+you:hush%2Bhush").decode()
-    assert parse_qs(token_call.body.decode()) == {"grant_type": ["client_credentials"], "audience": ["mine"]}
+    assert parse_qs(token_call.body.decode()) == {
+        "grant_type": ["client_credentials"],
+        "audience": ["mine"],
+        "scope": ["read write"],
+    }
 
 
 def test_basic_and_bearer(ask, fresh):

@@ -24,6 +24,7 @@ from tests.tenants import refused
 FILL = """
 session.data.orders = (session.data.orders ?? []).concat(payload.amount);
 session.setTimeout(Date.UTC(2100, 0, 1));
+if (payload.push) await session.push();
 if (payload.last) await session.flush();
 """
 
@@ -96,6 +97,17 @@ def test_a_session_that_is_still_filled_is_found_and_after_its_flush_it_is_not(
     run = client.get(f"{STREAMS}/{made['id']}/runs/{run_id}").json()
     assert outputs(client, run) == [("log", {"orders": [0.1, 2, 4]})]
     assert lookup(client, store_id, "customer123", "other").json()["meta"]["count"] == 1
+
+
+def test_a_session_that_has_sent_goes_on_and_tells_how_it_sent(client, deploy, collector_id):
+    made, run_id = deploy(correlating(collector_id, ("customer",)))
+    (store_id,) = made["aggregationStores"].values()
+    send(client, collector_id, {"customer": "eve", "amount": 1, "push": True})
+    until(lambda: lookup(client, store_id, "eve").status_code == 200)
+    session = lookup(client, store_id, "eve").json()
+    assert (session["data"], session["meta"]["flushType"]) == ({"orders": [1]}, "PUSH")
+    run = client.get(f"{STREAMS}/{made['id']}/runs/{run_id}").json()
+    assert outputs(client, run) == [("log", {"orders": [1]})]
 
 
 def test_a_replacing_import_keeps_the_store_and_its_sessions(client, deploy, imported, collector_id):

@@ -152,6 +152,31 @@ def test_a_stream_that_waits_for_a_host_is_undeployed_at_once_and_ends_with_its_
     assert (run["status"], run["nodes"]["count"]["out"], run["nodes"]["http"]["out"]) == ("completed", 100, 100)
 
 
+def test_a_stream_that_waits_for_a_host_is_not_deployed_anew_and_stays_as_it_is(
+    client, hanging, start_worker, imported, collector_id
+):
+    nodes = [
+        node("collect", "readers/online_collection", collectorId=collector_id),
+        node("http", "transforms/http", method="GET", uri=f"http://{SLOW}/"),
+        node("log", "writers/log"),
+    ]
+    made = imported(make_document(nodes, [edge("collect", "http"), edge("http", "log")]), tag="first")
+    stream = f"{STREAMS}/{made['id']}"
+    run_id = client.post(f"{stream}/deploy", params={"tag": "first"}).json()["runId"]
+    start_worker()
+    send(client, collector_id, {"n": 1})
+    until(lambda: hanging.calls == 1)
+    body = refused(client.post(f"{stream}/deploy"), 409)
+    assert "in the middle of a step" in body["message"]
+    [run] = client.get(f"{stream}/runs").json()["runs"]
+    assert (run["id"], run["status"]) == (run_id, "running")
+    [version] = client.get(f"{stream}/versions").json()["versions"]
+    assert version["deployed"]
+    client.post(f"{stream}/undeploy").raise_for_status()
+    hanging.opened[0].sendall(ANSWER)
+    assert finished(client, made["id"], run_id)["nodes"]["http"]["out"] == 1
+
+
 def test_a_worker_that_is_told_to_stop_does_not_wait_for_a_call_and_another_makes_it_again(
     client, hanging, start_worker, stuck
 ):
