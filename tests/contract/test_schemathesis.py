@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.sandbox import open_sandbox
+
 from .documents import FOLDER
 from .world import furnish, make_caller
 
@@ -18,10 +20,13 @@ EXAMPLES = 20
 BUDGET = int(os.environ.get("CONTRACT_BUDGET", "1"))
 SEED = 1 if BUDGET == 1 else random.SystemRandom().randrange(2**31)
 
+DATA, LINKS = "examples,coverage,fuzzing", "stateful"
 PHASES = {
-    "data": ("examples,coverage,fuzzing", ["schemathesis.toml", "schemathesis_things.toml"]),
-    "links": ("stateful", ["schemathesis.toml"]),
+    "data": (DATA, ["schemathesis.toml", "schemathesis_things.toml"]),
+    "links": (LINKS, ["schemathesis.toml"]),
 }
+OF_SANDBOXES = "^/sandbox/"
+"""Operations that move the clock under everything else: they have a server of their own."""
 
 
 @pytest.fixture(scope="module")
@@ -54,14 +59,29 @@ def things(installation, api):
 @pytest.mark.parametrize("document", sorted(FOLDER.glob("*.yaml")), ids=lambda path: path.stem)
 def test_schemathesis_finds_nothing(api, things, tmp_path, document: Path, phases: str):
     names, files = PHASES[phases]
+    run_schemathesis(api.base_url, document, names, files, things, tmp_path, "--exclude-path-regex", OF_SANDBOXES)
+
+
+def test_schemathesis_finds_nothing_in_a_sandbox(installation, start_api, tmp_path_factory, tmp_path):
+    with open_sandbox(installation, start_api, tmp_path_factory) as sandbox:
+        sandbox.start_worker()
+        caller = make_caller(sandbox.installation, sandbox.api.base_url)
+        document, token = FOLDER / "usage-engine.yaml", {"CONTRACT_TOKEN": caller.credentials["accessToken"]}
+        only = ("--include-path-regex", OF_SANDBOXES)
+        run_schemathesis(sandbox.api.base_url, document, DATA, ["schemathesis.toml"], token, tmp_path, *only)
+
+
+def run_schemathesis(
+    base_url: str, document: Path, phases: str, files: list[str], things: dict[str, str], tmp_path: Path, *more: str
+) -> None:
     settings = tmp_path / "schemathesis.toml"
     settings.write_text("".join((HERE / name).read_text() for name in files))
     command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(settings), "run", str(document)]
-    how = ["--url", api.base_url, "--phases", names, "--seed", str(SEED), "--max-examples", str(EXAMPLES * BUDGET)]
+    how = ["--url", base_url, "--phases", phases, "--seed", str(SEED), "--max-examples", str(EXAMPLES * BUDGET)]
     repeatable = ["--generation-deterministic"] if BUDGET == 1 else ["--generation-database", "none"]
     hooks = {"SCHEMATHESIS_HOOKS": "tests.contract.schemathesis_hooks", "PYTHONPATH": str(HERE.parents[1])}
     done = subprocess.run(
-        [*command, *how, *repeatable, "--no-color"],
+        [*command, *how, *repeatable, *more, "--no-color"],
         cwd=tmp_path,
         env=os.environ | things | hooks,
         capture_output=True,
