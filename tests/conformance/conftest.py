@@ -70,6 +70,7 @@ def make_proxy():
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True  # headers and body are written one after the other
 
             def log_message(self, *_):
                 pass
