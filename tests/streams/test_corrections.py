@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import subprocess
 import uuid
 from datetime import UTC, datetime
 
@@ -12,8 +11,7 @@ import pytest
 from meterhouse import clock
 from meterhouse.database import make_engine
 from meterhouse.streams.correction_store import delete_forgotten_records
-from tests.conftest import COMMAND
-from tests.streams.test_runs import (
+from tests.streams.test_runs import (  # noqa: F401 - fixtures
     STREAMS,
     counting,
     make_document,
@@ -23,20 +21,15 @@ from tests.streams.test_runs import (
     outputs,
     run_to_the_end,
     send,
+    start_worker,
     until,
+    worker,
 )
 from tests.tenants import make_tenant, paths_of, refused
 
+# ruff: noqa: F811 - the fixtures that are imported are the parameters
+
 RECORDS = "/data-correction/v1/records"
-
-
-@pytest.fixture(scope="module")
-def worker(installation, tmp_path_factory):
-    with (tmp_path_factory.mktemp("worker") / "worker.log").open("wb") as log:
-        process = subprocess.Popen([*COMMAND, "worker"], env=installation.environment, stdout=log, stderr=log)
-    yield
-    process.terminate()
-    assert process.wait(timeout=20) == 0
 
 
 @pytest.fixture

@@ -1,11 +1,9 @@
 """What decides how a run goes: its version, records that are rejected in a row, time-outs while it is deployed."""
 
-import subprocess
 import uuid
 
 import pytest
 
-from tests.conftest import COMMAND
 from tests.streams.test_runs import (  # noqa: F401 - fixtures
     STREAMS,
     collector_id,
@@ -118,10 +116,8 @@ def test_a_start_runs_the_deployed_version_and_without_one_the_latest(client, im
 
 
 @pytest.fixture
-def hasty_worker(installation, tmp_path):
-    environment = installation.environment | {"METERHOUSE_FLUSH_SECONDS": "1"}
-    with (tmp_path / "worker.log").open("wb") as log:
-        process = subprocess.Popen([*COMMAND, "worker"], env=environment, stdout=log, stderr=log)
+def hasty_worker(start_worker):
+    process = start_worker(METERHOUSE_FLUSH_SECONDS="1")
     yield
     process.terminate()
     assert process.wait(timeout=20) == 0

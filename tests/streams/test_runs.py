@@ -46,10 +46,11 @@ def imported(client):
 def start_worker(installation, tmp_path_factory):
     started = []
 
-    def start():
+    def start(**settings):
         path = tmp_path_factory.mktemp("worker") / "worker.log"
+        environment = installation.environment | settings
         with path.open("wb") as log:
-            process = subprocess.Popen([*COMMAND, "worker"], env=installation.environment, stdout=log, stderr=log)
+            process = subprocess.Popen([*COMMAND, "worker"], env=environment, stdout=log, stderr=log)
         started.append(process)
         while "the worker is running" not in path.read_text():
             assert process.poll() is None, path.read_text()
