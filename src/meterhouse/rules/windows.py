@@ -21,14 +21,14 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 @lru_cache(maxsize=1)
-def _zone_names() -> frozenset[str]:
+def zone_names() -> frozenset[str]:
     # `localtime` is how systems call the zone that they are set to.
     return frozenset(available_timezones()) - {"localtime"}
 
 
 def find_zone(name: str) -> ZoneInfo:
     """The zone of an IANA name. ValueError for anything else; no path of the file system is ever tried."""
-    if name not in _zone_names():
+    if name not in zone_names():
         raise ValueError(f"unknown time zone {name[:64]!r}: use a name of the IANA time zone database")
     return ZoneInfo(name)
 
