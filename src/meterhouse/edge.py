@@ -29,6 +29,7 @@ from meterhouse.wire import JsonReply, rfc3339
 
 _log = logging.getLogger("meterhouse.access")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}", re.ASCII)
+_FAULT = "the server failed: its log tells why, under the id of this request"
 _PROBLEM_PATHS = ("/api/v1/", "/api/v2/", "/v1/metering", "/v3/metering")
 
 _requests = Counter("meterhouse_requests_total", "Requests answered.", ["operation", "status"])
@@ -74,7 +75,9 @@ class Edge:
             _log.exception("a request failed")
             if status:
                 raise  # the answer has begun: the server can only break the connection
-            await _reply(scope, MeterhouseError(""))(scope, receive, send_with_headers)
+            await _reply(scope, MeterhouseError(_FAULT))(
+                scope, receive, send_with_headers
+            )
         finally:
             self._note(scope, status, perf_counter() - started)
             logs.request_id.reset(token)
