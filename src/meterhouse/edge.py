@@ -75,9 +75,7 @@ class Edge:
             _log.exception("a request failed")
             if status:
                 raise  # the answer has begun: the server can only break the connection
-            await _reply(scope, MeterhouseError(_FAULT))(
-                scope, receive, send_with_headers
-            )
+            await _reply(scope, MeterhouseError(_FAULT))(scope, receive, send_with_headers)
         finally:
             self._note(scope, status, perf_counter() - started)
             logs.request_id.reset(token)
