@@ -132,13 +132,11 @@ def test_a_request_that_cannot_be_read_is_400(worlds, operation):
     assert_is(400, operation, answer)
 
 
-WITH_BODY = [operation for operation in OPERATIONS if operation.body_schemas()]
-
-
-@pytest.mark.parametrize("operation", WITH_BODY, ids=str)
+@pytest.mark.parametrize("operation", [one for one in OPERATIONS if one.method not in ("GET", "DELETE")], ids=str)
 def test_a_body_that_is_too_large_is_413(worlds, operation):
+    """Also where none is asked for."""
     sample = replace(plain_sample(operation), body=" " * (8 * 1024 * 1024 + 1))
-    assert worlds[operation.document.name].send(sample).status_code == 413
+    assert_is(413, operation, worlds[operation.document.name].send(sample))
 
 
 @pytest.fixture(scope="module")
