@@ -59,7 +59,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self):
         hook = self.server.hooks[self.path]
-        body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        length = int(self.headers["Content-Length"])
+        sent = self.rfile.read(length)
+        if len(sent) < length:  # the caller was killed halfway: that was no call
+            self.close_connection = True
+            return
+        body = sent.decode()
         call = Call({name.lower(): value for name, value in self.headers.items()}, body)
         hook.calls.append(call)
         status = hook.answer(call) if callable(hook.answer) else hook.answer
